@@ -3,6 +3,26 @@
 //
 // It promises P2 (nobody signs for himself), P4 (a grant is used at most as often as stated) and P5
 // (silence is no), as far as a state machine can: the store makes each transition one conditional write.
+// It does not decide whether a review by token is allowed at all; whoever takes in the review does.
+//
+//	               Review (the last one needed)                      Claim (last use)
+//	[Open] ─► pending ─────────────────────► approved ─┬─────────────────────► claimed ─┬─► done
+//	             │                              │  ▲   │                         │  │   ├─► failed
+//	             ├─► denied     Review (deny) ◄─┤  └───┘ Claim (uses are left)   │  │   └─► unknown
+//	             ├─► cancelled  Cancel        ◄─┤                                │  ▼
+//	             ├─► cancelled  Lapse           ├─► lapsed  Lapse                │ uncommitted ─┬─► done
+//	             └─► expired    Expire          ├─► lapsed  Expire               │              ├─► rolled_back
+//	                                            └─► revoked Revoke               │              └─► unknown
+//	                                                        Outcome is every arrow from here on ┘
+//
+// States without an arrow that leaves them have ended, and never change again. A grant of several uses
+// is approved until its last use is taken; each use keeps an outcome of its own, and they are recorded
+// even when the rest of the grant was denied, cancelled, lapsed or revoked meanwhile. Once every use is
+// taken, the request's state is the first of these that one of its uses has: claimed, uncommitted,
+// unknown, failed, rolled_back, done.
+//
+// Every condition of a transition is one named entry of the tables in machine.go. Tests remove each
+// entry in turn and show that an exhaustive search then finds a promise broken.
 package approval
 
 import (
