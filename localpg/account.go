@@ -52,14 +52,12 @@ func (a *account) write(path string, data []byte) error {
 	return errors.Join(err, f.Close(), a.own(path))
 }
 
-// prepare makes cmd run as the account, in dir, in a process group of its own (a Ctrl-C on our terminal
-// is for us to handle), with an environment that holds nothing of ours (PGDATA and its kin).
+// prepare makes cmd run as the account, in dir, with an environment that holds nothing of ours (PGDATA
+// and its kin).
 func (a *account) prepare(cmd *exec.Cmd, dir string) {
 	cmd.Dir = dir
 	cmd.Env = []string{"PATH=" + os.Getenv("PATH"), "HOME=" + dir, "LC_ALL=C"}
-	cmd.SysProcAttr = &syscall.SysProcAttr{Setpgid: true}
-	dieWithParent(cmd.SysProcAttr)
 	if a != nil {
-		cmd.SysProcAttr.Credential = &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: uint32(a.uid), Gid: uint32(a.gid)}}
 	}
 }

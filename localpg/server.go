@@ -12,19 +12,20 @@ import (
 	"os"
 	"os/exec"
 	"path/filepath"
-	"runtime"
 	"slices"
 	"strconv"
 	"strings"
 	"sync"
 	"syscall"
 	"time"
+
+	"github.com/countersign-dev/countersign/localpg/child"
 )
 
 const (
 	startLimit   = 60 * time.Second // from starting the process to accepting connections
-	fastLimit    = 10 * time.Second // after SIGINT: sessions are ended, a checkpoint is written
-	quitLimit    = 5 * time.Second  // after SIGQUIT: nothing is saved
+	fastLimit    = 10 * time.Second // after SIGINT
+	quitLimit    = 5 * time.Second  // after SIGQUIT
 	portAttempts = 5                // another process may take the free port between choosing and binding it
 )
 
@@ -55,10 +56,10 @@ type Server struct {
 	Superuser  string
 	Password   string
 	PID        int
+	as         *account
 	dir        string
 	log        *tail
-	done       chan struct{} // closed when the process has ended
-	signalled  sync.Mutex    // held by Stop
+	process    *child.Process
 	removeOnce sync.Once
 }
 
@@ -80,13 +81,13 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 	if err != nil {
 		return nil, err
 	}
-	s := &Server{Install: o.Install, Superuser: "postgres", Password: rand.Text(), dir: dir, SocketDir: dir, log: &tail{to: o.Log}}
-	err = s.initialize(ctx, o, as)
+	s := &Server{as: as, Install: o.Install, Superuser: "postgres", Password: rand.Text(), dir: dir, SocketDir: dir, log: &tail{to: o.Log}}
+	err = s.initialize(ctx, o)
 	for range portAttempts {
 		if err != nil {
 			break
 		}
-		if err = s.launch(ctx, as); !errors.Is(err, errPortTaken) {
+		if err = s.launch(ctx); !errors.Is(err, errPortTaken) {
 			break
 		}
 		err = nil
@@ -100,12 +101,12 @@ func Start(ctx context.Context, o Options) (*Server, error) {
 func (s *Server) dataDir() string { return filepath.Join(s.dir, "data") }
 
 // initialize runs initdb and writes the configuration.
-func (s *Server) initialize(ctx context.Context, o Options, as *account) error {
-	if err := as.own(s.dir); err != nil {
+func (s *Server) initialize(ctx context.Context, o Options) error {
+	if err := s.as.own(s.dir); err != nil {
 		return err
 	}
 	passwordFile := filepath.Join(s.dir, "password")
-	if err := as.write(passwordFile, []byte(s.Password+"\n")); err != nil {
+	if err := s.as.write(passwordFile, []byte(s.Password+"\n")); err != nil {
 		return err
 	}
 	args := []string{
@@ -116,7 +117,7 @@ func (s *Server) initialize(ctx context.Context, o Options, as *account) error {
 		args = append(args, "--no-sync")
 	}
 	cmd := exec.CommandContext(ctx, s.Install.Tool("initdb"), args...)
-	as.prepare(cmd, s.dir)
+	s.as.prepare(cmd, s.dir)
 	if out, err := cmd.CombinedOutput(); err != nil {
 		return fmt.Errorf("initdb: %w\n%s", err, bytes.TrimSpace(out))
 	}
@@ -127,7 +128,7 @@ func (s *Server) initialize(ctx context.Context, o Options, as *account) error {
 		if !filepath.IsLocal(name) {
 			return fmt.Errorf("file %q is not inside the data folder", name)
 		}
-		if err := as.write(filepath.Join(s.dataDir(), name), data); err != nil {
+		if err := s.as.write(filepath.Join(s.dataDir(), name), data); err != nil {
 			return err
 		}
 	}
@@ -168,35 +169,19 @@ func (s *Server) configure(o Options) error {
 var errPortTaken = errors.New("the free port was taken by another process")
 
 // launch starts the server on a free port and waits until it accepts connections.
-func (s *Server) launch(ctx context.Context, as *account) error {
+func (s *Server) launch(ctx context.Context) error {
 	port, err := freePort()
 	if err != nil {
 		return err
 	}
 	s.Port, s.Addr = port, net.JoinHostPort("127.0.0.1", strconv.Itoa(port))
 	cmd := exec.Command(s.Install.Tool("postgres"), "-D", s.dataDir(), "-p", strconv.Itoa(port))
-	as.prepare(cmd, s.dir)
+	s.as.prepare(cmd, s.dir)
 	cmd.Stdout, cmd.Stderr = s.log, s.log
-	cmd.WaitDelay = time.Second
-	s.done = make(chan struct{})
-	started := make(chan error)
-	go func() {
-		// The kernel sends the parent-death signal when the thread that started the child ends, not the
-		// process. A locked goroutine keeps its thread until it returns, which is when the child has ended.
-		runtime.LockOSThread()
-		defer runtime.UnlockOSThread()
-		defer close(s.done)
-		err := cmd.Start()
-		started <- err
-		if err == nil {
-			// What the exit status says is in the log too; callers look at that.
-			_ = cmd.Wait()
-		}
-	}()
-	if err := <-started; err != nil {
+	if s.process, err = child.Start(cmd, syscall.SIGQUIT); err != nil {
 		return err
 	}
-	s.PID = cmd.Process.Pid
+	s.PID = s.process.PID
 	if err := s.await(ctx); err != nil {
 		s.end()
 		return err
@@ -215,7 +200,7 @@ func (s *Server) await(ctx context.Context) error {
 			return nil
 		}
 		select {
-		case <-s.done:
+		case <-s.process.Done():
 			if text := s.log.String(); strings.Contains(text, "could not bind") {
 				return fmt.Errorf("%w\n%s", errPortTaken, text)
 			}
@@ -256,33 +241,32 @@ func (s *Server) Stop() error {
 	return err
 }
 
+// Command returns a command that runs as the server's user, in the server's folder, for what is to stand
+// beside the server: a pooler, a dump.
+func (s *Server) Command(program string, args ...string) *exec.Cmd {
+	cmd := exec.Command(program, args...)
+	s.as.prepare(cmd, s.dir)
+	return cmd
+}
+
+// WriteFile makes a file in the server's folder, readable by the server's user alone, and returns its path.
+func (s *Server) WriteFile(name string, data []byte) (string, error) {
+	if !filepath.IsLocal(name) {
+		return "", fmt.Errorf("file %q is not inside the folder", name)
+	}
+	path := filepath.Join(s.dir, name)
+	return path, s.as.write(path, data)
+}
+
 // Done is closed when the server has ended, for whatever reason.
-func (s *Server) Done() <-chan struct{} { return s.done }
+func (s *Server) Done() <-chan struct{} { return s.process.Done() }
 
 // Log returns the end of what the server wrote.
 func (s *Server) Log() string { return s.log.String() }
 
-// end asks more and more strictly.
+// end ends sessions and saves what is in memory; if that takes too long, it saves nothing.
 func (s *Server) end() {
-	s.signalled.Lock()
-	defer s.signalled.Unlock()
-	for _, step := range []struct {
-		signal syscall.Signal
-		limit  time.Duration
-	}{{syscall.SIGINT, fastLimit}, {syscall.SIGQUIT, quitLimit}, {syscall.SIGKILL, quitLimit}} {
-		select {
-		case <-s.done:
-			return
-		default:
-		}
-		// The child is not reaped before done is closed, so the number is still its own, or a zombie's.
-		_ = syscall.Kill(s.PID, step.signal)
-		select {
-		case <-s.done:
-			return
-		case <-time.After(step.limit):
-		}
-	}
+	s.process.Stop(child.Step{Signal: syscall.SIGINT, Limit: fastLimit}, child.Step{Signal: syscall.SIGQUIT, Limit: quitLimit})
 }
 
 // URL returns the superuser's connection string for a database, over TCP without TLS.
