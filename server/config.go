@@ -247,7 +247,7 @@ func (c *Config) Tokens() (*token.Table, error) {
 		if p.Inactive {
 			continue
 		}
-		login := p.Name
+		login := "" // a login that is not the person's own would make his reviews void
 		if len(p.Logins) > 0 {
 			login = p.Logins[0]
 		}

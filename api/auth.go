@@ -1,0 +1,114 @@
+package api
+
+import (
+	"context"
+	"net/http"
+	"net/netip"
+	"reflect"
+	"strings"
+
+	"github.com/danielgtaylor/huma/v2"
+	"github.com/danielgtaylor/huma/v2/adapters/humago"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/identity/token"
+)
+
+const bearerScheme = "token"
+
+// caller is who asks. Handlers take it as a parameter.
+type caller struct {
+	token.Entry
+	// here: the request came from this machine and through no proxy that says so.
+	here bool
+}
+
+// person is the caller as a person, or "".
+func (c caller) person() countersign.PersonID {
+	if c.Holder.Kind != countersign.KindPerson {
+		return ""
+	}
+	return c.Holder.Person
+}
+
+type callerKey struct{}
+
+// either is the uses of an operation that takes both kinds of token.
+var either = []token.Use{token.Connect, token.Review}
+
+// register adds an operation for holders of a token with one of the uses. The token is judged before
+// anything else of the request is read.
+func register[I, O any](a *API, op huma.Operation, uses []token.Use, handle func(context.Context, caller, *I) (*O, error)) {
+	op.Security = []map[string][]string{{bearerScheme: {}}}
+	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusTooManyRequests)
+	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
+		r, _ := humago.Unwrap(ctx)
+		who, err := a.authenticate(r, uses)
+		if err != nil {
+			ctx.SetHeader("WWW-Authenticate", `Bearer realm="countersign"`)
+			a.writeProblem(ctx, err)
+			return
+		}
+		next(huma.WithValue(ctx, callerKey{}, who))
+	})
+	limited(&op)
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, ctx.Value(callerKey{}).(caller), in)
+		if err != nil {
+			return nil, a.problem(err)
+		}
+		return out, nil
+	})
+}
+
+// public adds an operation for everyone.
+func public[I, O any](a *API, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
+	limited(&op)
+	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
+		out, err := handle(ctx, in)
+		if err != nil {
+			return nil, a.problem(err)
+		}
+		return out, nil
+	})
+}
+
+func limited(op *huma.Operation) {
+	op.MaxBodyBytes = maxBodyBytes
+	op.BodyReadTimeout = bodyTimeout
+}
+
+func (a *API) authenticate(r *http.Request, uses []token.Use) (caller, error) {
+	remote := remoteAddr(r)
+	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
+	if !strings.EqualFold(scheme, "Bearer") {
+		text = ""
+	}
+	e, err := a.o.Tokens.Authenticate(remote, text, uses...)
+	if err != nil {
+		return caller{}, err
+	}
+	return caller{Entry: e, here: remote.IsLoopback() && !proxied(r)}, nil
+}
+
+func remoteAddr(r *http.Request) netip.Addr {
+	ap, err := netip.ParseAddrPort(r.RemoteAddr)
+	if err != nil {
+		return netip.IPv6Unspecified()
+	}
+	return ap.Addr().Unmap()
+}
+
+// proxied reports whether a proxy says that it passed the request on for someone else.
+func proxied(r *http.Request) bool {
+	for _, h := range []string{"Forwarded", "X-Forwarded-For", "X-Forwarded-Host", "X-Real-Ip", "Via"} {
+		if r.Header.Get(h) != "" {
+			return true
+		}
+	}
+	return false
+}
+
+func alias[T, As any](r huma.Registry) {
+	r.RegisterTypeAlias(reflect.TypeFor[T](), reflect.TypeFor[As]())
+}
