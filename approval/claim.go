@@ -17,15 +17,20 @@ type Claim struct {
 }
 
 type claiming struct {
-	request  *Request
-	claim    Claim
-	dir      countersign.Directory
-	now      time.Time
-	standing *standing // what counts now, for this claimer
+	m       *machine
+	request *Request
+	claim   Claim
+	dir     countersign.Directory
+	now     time.Time
+	counted *standing // what counts, once it was asked for
 }
 
-func newClaiming(m *machine, r *Request, cl Claim, dir countersign.Directory, now time.Time) *claiming {
-	return &claiming{request: r, claim: cl, dir: dir, now: now, standing: m.stand(r, dir, cl.Claimer)}
+// standing is what counts now, for this claimer.
+func (c *claiming) standing() *standing {
+	if c.counted == nil {
+		c.counted = c.m.stand(c.request, c.dir, c.claim.Claimer)
+	}
+	return c.counted
 }
 
 // claimGuards judge everything again, against who claims (P2, P3, P4).
@@ -68,15 +73,15 @@ var claimGuards = guards[*claiming]{
 		d := c.claim.Decision
 		return d.Verdict == countersign.Allow || d.Verdict == countersign.Confirm || d.Verdict == countersign.Review && len(d.Seats) > 0
 	}, refusePolicy},
-	{"the signatures asked for count now", func(c *claiming) bool { return c.standing.fills(c.request.Seats) }, func(c *claiming) *countersign.Error {
+	{"the signatures asked for count now", func(c *claiming) bool { return c.standing().fills(c.request.Seats) }, func(c *claiming) *countersign.Error {
 		return c.insufficient(c.unfilled(c.request.Seats))
 	}},
-	{"the confirmation asked for counts now", func(c *claiming) bool { return !c.request.Confirm || c.standing.confirmed }, refuseUnconfirmed},
-	{"they fill the seats that policy asks for now", func(c *claiming) bool { return c.standing.fills(c.claim.Decision.Seats) }, func(c *claiming) *countersign.Error {
+	{"the confirmation asked for counts now", func(c *claiming) bool { return !c.request.Confirm || c.standing().confirmed }, refuseUnconfirmed},
+	{"they fill the seats that policy asks for now", func(c *claiming) bool { return c.standing().fills(c.claim.Decision.Seats) }, func(c *claiming) *countersign.Error {
 		return c.insufficient(sanitize.Format("policy has changed: %s", c.unfilled(c.claim.Decision.Seats)))
 	}},
 	{"a confirmation that policy asks for now is given", func(c *claiming) bool {
-		return !c.claim.Decision.Confirm && c.claim.Decision.Verdict != countersign.Confirm || c.standing.confirmed
+		return !c.claim.Decision.Confirm && c.claim.Decision.Verdict != countersign.Confirm || c.standing().confirmed
 	}, refuseUnconfirmed},
 }
 
@@ -119,7 +124,7 @@ func (c *claiming) unfilled(seats []countersign.Seat) sanitize.Clean {
 	if len(seats) > MaxSeats {
 		return sanitize.Format("more than %s signatures are asked for", sanitize.Int(MaxSeats))
 	}
-	assignment, _ := c.standing.m.quorum(seats, c.standing.signers)
+	assignment, _ := c.m.quorum(seats, c.standing().signers)
 	var open []countersign.Seat
 	for i, a := range assignment {
 		if a < 0 {
@@ -140,7 +145,7 @@ func (c *claiming) insufficient(detail sanitize.Clean) *countersign.Error {
 // of this moment: the store's write must fail when either, the request, or the time has moved on. An
 // error that wraps ErrSignaturesNoLongerCount asks for Revoke.
 func (r Request) Claim(cl Claim, dir countersign.Directory, now time.Time) (Request, int, error) {
-	c := newClaiming(standard, &r, cl, dir, now)
+	c := &claiming{m: standard, request: &r, claim: cl, dir: dir, now: now}
 	if g := standard.claim.broken(c); g != nil {
 		return r, -1, g.refuse(c)
 	}

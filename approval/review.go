@@ -17,7 +17,7 @@ type reviewing struct {
 	person   countersign.Person    // the reviewer's record; the zero value when there is none
 	asker    countersign.Principal // the requester as the directory has him now
 	confirms bool                  // it says, or refuses, the word of a person acted for
-	standing *standing             // what counts already
+	counted  *standing             // what counts already, once it was asked for
 }
 
 func newReviewing(m *machine, r *Request, v Review, dir countersign.Directory, now time.Time) *reviewing {
@@ -26,8 +26,15 @@ func newReviewing(m *machine, r *Request, v Review, dir countersign.Directory, n
 	// Who is asked to confirm may refuse to, although the request is his own matter.
 	c.confirms = v.Verdict == Confirm ||
 		v.Verdict == Deny && r.Confirm && slices.Contains(r.Requester.Chain, v.Person) && slices.Contains(c.asker.Chain, v.Person)
-	c.standing = m.stand(r, dir, r.Requester)
 	return c
+}
+
+// standing is what counts without this review.
+func (c *reviewing) standing() *standing {
+	if c.counted == nil {
+		c.counted = c.m.stand(c.request, c.dir, c.request.Requester)
+	}
+	return c.counted
 }
 
 // signs reports whether the verdict asks for something to run.
@@ -124,10 +131,10 @@ var reviewGuards = guards[*reviewing]{
 // already, and the request is pending only because a signature did not count for a while, anyone who may
 // sign settles it.
 func (c *reviewing) fillsSeat() bool {
-	seats, signers := c.request.Seats, c.standing.signers
+	seats, signers := c.request.Seats, c.standing().signers
 	before := c.m.rank(seats, signers)
 	if before == len(seats) {
-		return !c.request.Confirm || c.standing.confirmed
+		return !c.request.Confirm || c.standing().confirmed
 	}
 	self := Signer{Person: c.v.Person, Groups: c.person.Groups, Passkey: c.v.Presence == PresencePasskey}
 	return c.m.rank(seats, append(slices.Clip(signers), self)) > before
@@ -165,7 +172,7 @@ func refuseOther(c *reviewing) *countersign.Error {
 
 func refuseSeat(c *reviewing) *countersign.Error {
 	var open []countersign.Seat
-	assignment, _ := c.m.quorum(c.request.Seats, c.standing.signers)
+	assignment, _ := c.m.quorum(c.request.Seats, c.standing().signers)
 	for i, a := range assignment {
 		if a < 0 {
 			open = append(open, c.request.Seats[i])
