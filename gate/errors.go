@@ -1,0 +1,40 @@
+package gate
+
+import (
+	"errors"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/sanitize"
+)
+
+// unavailable is what a caller is told when the trail cannot be written or read: the action is refused (P6).
+func unavailable(err error) error {
+	var told *countersign.Error
+	if errors.As(err, &told) {
+		return told
+	}
+	return &countersign.Error{
+		Kind:    countersign.ErrUnavailable,
+		Message: sanitize.Const("refused: the trail cannot be written"),
+		Detail:  sanitize.Const("nothing runs that cannot be recorded first"),
+		Hint:    sanitize.Const("see the gateway's log and health; try again when it is well"),
+		Err:     err,
+	}
+}
+
+func internalError(err error) error {
+	return &countersign.Error{
+		Kind:    countersign.ErrInternal,
+		Message: sanitize.Const("internal error"),
+		Hint:    sanitize.Const("see the gateway's log"),
+		Err:     err,
+	}
+}
+
+func notFound() error {
+	return &countersign.Error{
+		Kind:    countersign.ErrNotFound,
+		Message: sanitize.Const("no such request, or it is not yours to see"),
+		Hint:    sanitize.Const("`countersign requests ls` lists the requests you can see"),
+	}
+}
