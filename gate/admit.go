@@ -57,9 +57,9 @@ func (s *Session) Admit(ctx context.Context, a *countersign.Action, h Hold) (*Pe
 			return nil, err
 		}
 		act := s.g.active.Load()
-		who, err := act.directory.Principal(s.principal)
+		who, err := s.who(act)
 		if err != nil {
-			return nil, s.admitted(act.directory)
+			return nil, err
 		}
 		b := s.effective(a, who)
 		d := act.decide(&who, s.resource, b)
@@ -70,7 +70,7 @@ func (s *Session) Admit(ctx context.Context, a *countersign.Action, h Hold) (*Pe
 		case countersign.Confirm, countersign.Review:
 			permit, err = s.held(ctx, who, b, h)
 		default:
-			return nil, s.refuse(b, d, deniedBy(&d))
+			return nil, s.refuse(b, d, s.g.deniedBy(&d))
 		}
 		if !errors.Is(err, ErrConflict) {
 			return permit, err
@@ -128,11 +128,11 @@ func (s *Session) refuse(a *countersign.Action, d countersign.Decision, why *cou
 }
 
 // deniedBy words policy's no.
-func deniedBy(d *countersign.Decision) *countersign.Error {
+func (g *Gate) deniedBy(d *countersign.Decision) *countersign.Error {
 	e := &countersign.Error{
 		Kind:    countersign.ErrDenied,
 		Message: sanitize.Const("denied by policy"),
-		Detail:  sanitize.New(sanitize.Options{}).Text(d.Reason),
+		Detail:  g.o.Sanitizer.Text(d.Reason),
 		Hint:    sanitize.Const("change the action, or ask those who write the policy; `countersign policy explain` shows each rule's part"),
 	}
 	if len(d.Rules) > 0 {
@@ -172,9 +172,9 @@ func (s *Session) held(ctx context.Context, who countersign.Principal, a *counte
 // submit opens a request for a.
 func (s *Session) submit(ctx context.Context, a *countersign.Action, canonical []byte) (Record, error) {
 	act := s.g.active.Load()
-	who, err := act.directory.Principal(s.principal)
+	who, err := s.who(act)
 	if err != nil {
-		return Record{}, s.admitted(act.directory)
+		return Record{}, err
 	}
 	d := act.decide(&who, s.resource, a)
 	if d.Verdict != countersign.Review && d.Verdict != countersign.Confirm {
@@ -331,9 +331,9 @@ func (s *Session) claim(ctx context.Context, id countersign.RequestID, a *counte
 			return nil, unavailable(err)
 		}
 		act := s.g.active.Load()
-		who, err := act.directory.Principal(s.principal)
+		who, err := s.who(act)
 		if err != nil {
-			return nil, s.admitted(act.directory)
+			return nil, err
 		}
 		d := act.decide(&who, s.resource, a)
 		p := &Permit{s: s, a: a, id: countersign.ActionID(newID("act_")), request: id, limits: d.Limits, began: time.Now()}

@@ -60,13 +60,13 @@ func (p *Permit) judgeAgain(ctx context.Context) error {
 			return err
 		}
 		act := p.s.g.active.Load()
-		who, err := act.directory.Principal(p.s.principal)
+		who, err := p.s.who(act)
 		if err != nil {
-			return p.s.admitted(act.directory)
+			return err
 		}
 		d := act.decide(&who, p.s.resource, p.a)
 		if d.Verdict != countersign.Allow {
-			return p.s.refuse(p.a, d, deniedBy(&d))
+			return p.s.refuse(p.a, d, p.s.g.deniedBy(&d))
 		}
 		p.limits = d.Limits
 		_, err = p.s.g.commit(ctx, Change{
@@ -125,7 +125,7 @@ func (p *Permit) limitError() error {
 
 // canonical is the form of the action that its rerun will have, when the block and its statements are the same.
 func (p *Permit) canonical() []byte {
-	who, _ := p.s.g.active.Load().directory.Principal(p.s.principal)
+	who, _ := p.s.who(p.s.g.active.Load())
 	return p.a.Canonical(who)
 }
 

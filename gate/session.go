@@ -27,6 +27,8 @@ type Session struct {
 	opening   Opening
 	base      []countersign.Field // the fields that every event of the session carries
 	block     block
+	known     countersign.Principal // who the principal is in the directory of revision knownAt
+	knownAt   uint64
 
 	done chan struct{}
 	mu   sync.Mutex
@@ -102,6 +104,19 @@ func (s *Session) admitted(d countersign.Directory) *countersign.Error {
 	return nil
 }
 
+// who returns the principal as act's directory has him now.
+func (s *Session) who(act *active) (countersign.Principal, error) {
+	if s.knownAt == act.directoryRevision && s.knownAt != 0 {
+		return s.known, nil
+	}
+	now, err := act.directory.Principal(s.principal)
+	if err != nil {
+		return countersign.Principal{}, s.admitted(act.directory)
+	}
+	s.known, s.knownAt = now, act.directoryRevision
+	return now, nil
+}
+
 // ID names the session in the trail.
 func (s *Session) ID() string { return s.id }
 
@@ -159,7 +174,7 @@ func (s *Session) Refuse(a *countersign.Action, why *countersign.Error) {
 // asked before an action is whole, such as whether a statement may be parsed.
 func (s *Session) Judge(a *countersign.Action) countersign.Decision {
 	act := s.g.active.Load()
-	p, err := act.directory.Principal(s.principal)
+	p, err := s.who(act)
 	if err != nil {
 		return countersign.Decision{Verdict: countersign.Deny, Reason: "the principal is not active in the directory"}
 	}
