@@ -13,6 +13,7 @@ type Error struct {
 	Line    int    `json:"line,omitempty"`   // 1-based; 0 when the whole file is meant
 	Column  int    `json:"column,omitempty"` // 1-based; 0 when unknown
 	Rule    string `json:"rule,omitempty"`
+	Test    string `json:"test,omitempty"` // in a file of tests, instead of Rule
 	Key     string `json:"key,omitempty"`
 	Message string `json:"message"`
 	Hint    string `json:"hint,omitempty"` // what to do
@@ -28,6 +29,9 @@ func (e *Error) Error() string {
 	b.WriteString(": ")
 	if e.Rule != "" {
 		fmt.Fprintf(&b, "rule %s: ", e.Rule)
+	}
+	if e.Test != "" {
+		fmt.Fprintf(&b, "test %q: ", e.Test)
 	}
 	b.WriteString(e.Message)
 	if e.Hint != "" {

@@ -16,12 +16,11 @@ type loader struct {
 	reader
 	features Features
 	team     string // the file's scope; empty for none
-	verdict  *yaml.Node
 }
 
 // loadFile returns the rules of a file and what is wrong with it. Rules with errors are left out.
 func loadFile(file File, f Features) ([]*rule, Errors) {
-	l := &loader{reader: reader{file: file.Name, what: "rule"}, features: f}
+	l := &loader{reader: reader{file: file.Name}, features: f}
 	root := l.document(file.Data, emptyHint)
 	if root == nil {
 		return nil, l.errs

@@ -29,8 +29,8 @@ const (
 // reader decodes one file strictly: what it does not know is an error, never ignored.
 type reader struct {
 	file string
-	rule string // the rule or test being read, for messages
-	what string // "rule" or "test"
+	rule string // the rule being read, for messages
+	test string // or the test
 	errs Errors
 }
 
@@ -39,7 +39,7 @@ func (r *reader) fail(n *yaml.Node, key, hint, format string, args ...any) {
 	if len(r.errs) >= maxErrors {
 		return
 	}
-	e := &Error{File: r.file, Rule: r.rule, Key: key, Message: fmt.Sprintf(format, args...), Hint: hint}
+	e := &Error{File: r.file, Rule: r.rule, Test: r.test, Key: key, Message: fmt.Sprintf(format, args...), Hint: hint}
 	if n != nil {
 		e.Line, e.Column = n.Line, n.Column
 	}
