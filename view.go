@@ -8,10 +8,10 @@ import (
 	"github.com/countersign-dev/countersign/sanitize"
 )
 
-// RequestID names a held action: "req_" and 20 characters.
+// RequestID names a held action: "req_" and 20 hexadecimal digits.
 type RequestID string
 
-// ActionID names one action in the trail, held or not: "act_" and 20 characters.
+// ActionID names one action in the trail, held or not: "act_" and 20 hexadecimal digits.
 type ActionID string
 
 // View is what a reviewer is shown of a request, all of it sanitized, and nothing that changes while it waits.

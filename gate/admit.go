@@ -84,7 +84,7 @@ func (s *Session) Admit(ctx context.Context, a *countersign.Action, h Hold) (*Pe
 
 // allow records the intent of an action that policy allows.
 func (s *Session) allow(ctx context.Context, act *active, a *countersign.Action, d *countersign.Decision) (*Permit, error) {
-	p := &Permit{s: s, a: a, id: countersign.ActionID(newID("act_")), limits: d.Limits, began: time.Now()}
+	p := &Permit{s: s, a: a, id: newID(actionPrefix), limits: d.Limits, began: time.Now()}
 	c := Change{
 		PolicyRevision: act.policyRevision, DirectoryRevision: act.directoryRevision,
 		Events: []countersign.Event{s.intentEvent(a, p.id, d, Record{})},
@@ -108,7 +108,7 @@ func (s *Session) allow(ctx context.Context, act *active, a *countersign.Action,
 	return p, nil
 }
 
-func (s *Session) intentEvent(a *countersign.Action, id countersign.ActionID, d *countersign.Decision, rec Record) countersign.Event {
+func (s *Session) intentEvent(a *countersign.Action, id sanitize.Clean, d *countersign.Decision, rec Record) countersign.Event {
 	f := s.described(a, id, d)
 	if rec.Request.ID != "" {
 		f = append(f,
@@ -199,10 +199,10 @@ func (s *Session) submit(ctx context.Context, a *countersign.Action, canonical [
 		return Record{}, s.refuse(a, d, told)
 	}
 	rec := Record{Revision: 1, Request: req, View: view, Nonce: nonce, Transaction: s.block.id}
-	opened := requestEvent(countersign.RequestOpened, rec, s.described(a, "", &d)[len(s.base):]...)
+	opened := requestEvent(countersign.RequestOpened, rec, s.described(a, sanitize.Clean{}, &d)[len(s.base):]...)
 	opened.Fields = append(opened.Fields,
 		countersign.Field{Name: countersign.FieldPolicy, Value: act.policyDigest.Clean()},
-		countersign.Field{Name: countersign.FieldSession, Value: sanitize.Name(s.id)},
+		countersign.Field{Name: countersign.FieldSession, Value: s.id},
 		countersign.Field{Name: "needs", Value: needs(req.Seats, req.Confirm)})
 	_, err = s.g.commit(ctx, Change{
 		PolicyRevision: act.policyRevision, DirectoryRevision: act.directoryRevision,
@@ -234,7 +234,7 @@ func (s *Session) view(a *countersign.Action, who countersign.Principal, d count
 		expires = approval.DefaultExpires
 	}
 	return countersign.View{
-		Request: countersign.RequestID(newID("req_")), Digest: digest,
+		Request: countersign.RequestID(newID(requestPrefix).String()), Digest: digest,
 		Resource: s.resource.Name, ResourceKind: s.resource.Kind, Labels: labels,
 		Front: a.Front, Role: s.opening.Role, Requester: who,
 		Text: a.Shown, Effects: a.Effects, Objects: a.Objects, Facts: a.Facts, Why: a.Why, Shape: a.Shape,
@@ -336,13 +336,13 @@ func (s *Session) claim(ctx context.Context, id countersign.RequestID, a *counte
 			return nil, err
 		}
 		d := act.decide(&who, s.resource, a)
-		p := &Permit{s: s, a: a, id: countersign.ActionID(newID("act_")), request: id, limits: d.Limits, began: time.Now()}
+		p := &Permit{s: s, a: a, id: newID(actionPrefix), request: id, limits: d.Limits, began: time.Now()}
 		if a.Effects.Has(countersign.Export) {
 			p.limits = countersign.Limits{} // the whole result is what was signed
 		}
 		now := s.g.store.Now()
 		next, _, err := rec.Request.Claim(approval.Claim{
-			Claimer: who, Digest: countersign.BindingDigest(rec.Nonce, canonical), Action: p.id, Decision: d,
+			Claimer: who, Digest: countersign.BindingDigest(rec.Nonce, canonical), Action: p.Action(), Decision: d,
 		}, act.directory, now)
 		if err != nil {
 			return nil, s.claimRefused(ctx, rec, a, d, err)
@@ -354,7 +354,7 @@ func (s *Session) claim(ctx context.Context, id countersign.RequestID, a *counte
 			PolicyRevision: act.policyRevision, DirectoryRevision: act.directoryRevision, Before: rec.Request.ClaimBy,
 			Update: &Update{Revision: rec.Revision, Request: next},
 			Events: []countersign.Event{
-				requestEvent(countersign.GrantClaimed, rec, countersign.Field{Name: countersign.FieldAction, Value: sanitize.Name(string(p.id))}),
+				requestEvent(countersign.GrantClaimed, rec, countersign.Field{Name: countersign.FieldAction, Value: p.id}),
 				s.intentEvent(a, p.id, &d, rec),
 			},
 		})

@@ -37,7 +37,7 @@ type savepoint struct {
 // BeginBlock marks the start of a transaction block.
 func (s *Session) BeginBlock() {
 	if s.block.id == "" {
-		s.block = block{id: newID("txn_")}
+		s.block = block{id: newID(blockPrefix).String()}
 	}
 }
 

@@ -13,16 +13,14 @@ func (s *Session) fields() []countersign.Field {
 }
 
 // described returns the fields that tell what a is and what was decided of it.
-func (s *Session) described(a *countersign.Action, id countersign.ActionID, d *countersign.Decision) []countersign.Field {
+func (s *Session) described(a *countersign.Action, id sanitize.Clean, d *countersign.Decision) []countersign.Field {
 	f := s.fields()
 	add := func(name string, v sanitize.Clean) {
 		if !v.IsZero() {
 			f = append(f, countersign.Field{Name: name, Value: v})
 		}
 	}
-	if id != "" {
-		add(countersign.FieldAction, sanitize.Name(string(id)))
-	}
+	add(countersign.FieldAction, id)
 	add(countersign.FieldText, a.Shown)
 	add(countersign.FieldEffects, effectNames(a.Effects))
 	add(countersign.FieldObjects, objectNames(a.Objects))
@@ -39,7 +37,7 @@ func (s *Session) described(a *countersign.Action, id countersign.ActionID, d *c
 
 // refused is the event of an action that did not run.
 func (s *Session) refused(a *countersign.Action, d countersign.Decision, why *countersign.Error) countersign.Event {
-	f := s.described(a, countersign.ActionID(newID("act_")), &d)
+	f := s.described(a, newID(actionPrefix), &d)
 	f = append(f, countersign.Field{Name: countersign.FieldError, Value: why.Message},
 		countersign.Field{Name: "detail", Value: why.Detail})
 	if why.Request != "" {

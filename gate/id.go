@@ -2,14 +2,21 @@ package gate
 
 import (
 	"crypto/rand"
-	"encoding/base32"
+
+	"github.com/countersign-dev/countersign/sanitize"
 )
 
-var idAlphabet = base32.NewEncoding("0123456789abcdefghjkmnpqrstvwxyz").WithPadding(base32.NoPadding)
-
-// newID returns prefix and 20 random characters, 100 bits.
-func newID(prefix string) string {
-	var b [13]byte
+// newID returns prefix and 80 random bits in hexadecimal.
+func newID(prefix sanitize.Clean) sanitize.Clean {
+	var b [10]byte
 	rand.Read(b[:]) // never fails: crypto/rand ends the process instead
-	return prefix + idAlphabet.EncodeToString(b[:])[:20]
+	return sanitize.Join("", prefix, sanitize.Hex(b[:]))
 }
+
+// The names that the gate gives.
+var (
+	actionPrefix  = sanitize.Const("act_")
+	requestPrefix = sanitize.Const("req_")
+	sessionPrefix = sanitize.Const("ses_")
+	blockPrefix   = sanitize.Const("txn_")
+)

@@ -15,7 +15,7 @@ import (
 type Permit struct {
 	s       *Session
 	a       *countersign.Action
-	id      countersign.ActionID
+	id      sanitize.Clean // of the action
 	request countersign.RequestID
 	limits  countersign.Limits
 	began   time.Time
@@ -29,7 +29,7 @@ type Permit struct {
 }
 
 // Action returns the name of the action in the trail.
-func (p *Permit) Action() countersign.ActionID { return p.id }
+func (p *Permit) Action() countersign.ActionID { return countersign.ActionID(p.id.String()) }
 
 // Request returns the request whose grant was claimed, or "".
 func (p *Permit) Request() countersign.RequestID { return p.request }
@@ -159,8 +159,8 @@ func (p *Permit) Finish(o Outcome) {
 
 func (p *Permit) record(state approval.State, o Outcome) {
 	f := []countersign.Field{
-		{Name: countersign.FieldAction, Value: sanitize.Name(string(p.id))},
-		{Name: countersign.FieldSession, Value: sanitize.Name(p.s.id)},
+		{Name: countersign.FieldAction, Value: p.id},
+		{Name: countersign.FieldSession, Value: p.s.id},
 		{Name: countersign.FieldPrincipal, Value: p.s.base[0].Value},
 		{Name: countersign.FieldResource, Value: p.s.base[1].Value},
 		{Name: countersign.FieldOutcome, Value: stateName(state)},
@@ -187,8 +187,8 @@ func (p *Permit) record(state approval.State, o Outcome) {
 		p.s.g.note(ev)
 		return
 	}
-	if err := p.s.g.settle(p.s.g.ctx, p.request, p.id, state, ev); err != nil {
-		p.s.g.o.Logger.Error("an outcome was not recorded", "action", string(p.id), "error", p.s.g.o.Sanitizer.Text(err.Error()))
+	if err := p.s.g.settle(p.s.g.ctx, p.request, p.Action(), state, ev); err != nil {
+		p.s.g.o.Logger.Error("an outcome was not recorded", "action", p.id, "error", p.s.g.o.Sanitizer.Text(err.Error()))
 	}
 }
 

@@ -21,7 +21,7 @@ type Opening struct {
 // Err and Close.
 type Session struct {
 	g         *Gate
-	id        string
+	id        sanitize.Clean // empty outside any session (Do)
 	principal countersign.Principal // as authenticated; who he is now is judged with each action
 	resource  *countersign.Resource
 	opening   Opening
@@ -42,8 +42,8 @@ func (g *Gate) Open(ctx context.Context, p countersign.Principal, r countersign.
 	if err != nil {
 		return nil, err
 	}
-	s.id = newID("ses_")
-	s.base = append(s.base, countersign.Field{Name: countersign.FieldSession, Value: sanitize.Name(s.id)})
+	s.id = newID(sessionPrefix)
+	s.base = append(s.base, countersign.Field{Name: countersign.FieldSession, Value: s.id})
 	opened := countersign.Event{Type: countersign.SessionOpened, Fields: append(s.fields(),
 		countersign.Field{Name: "remote", Value: o.Remote},
 		countersign.Field{Name: "client", Value: o.Client},
@@ -118,7 +118,7 @@ func (s *Session) who(act *active) (countersign.Principal, error) {
 }
 
 // ID names the session in the trail.
-func (s *Session) ID() string { return s.id }
+func (s *Session) ID() string { return s.id.String() }
 
 // Resource returns the resource as configured.
 func (s *Session) Resource() countersign.Resource { return *s.resource }
@@ -159,7 +159,7 @@ func (s *Session) Close(end BlockEnd, why sanitize.Clean) {
 	s.g.mu.Lock()
 	delete(s.g.sessions, s)
 	s.g.mu.Unlock()
-	if s.id != "" {
+	if !s.id.IsZero() {
 		s.g.note(countersign.Event{Type: countersign.SessionClosed, Fields: append(s.fields(),
 			countersign.Field{Name: countersign.FieldReason, Value: why})})
 	}
