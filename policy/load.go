@@ -366,7 +366,7 @@ func (l *loader) when(n *yaml.Node, r *rule) {
 		l.fail(n, "when", "", "when has %d bytes; at most %d are allowed", len(n.Value), maxConditionBytes)
 		return
 	}
-	c, problems := compile(n.Value)
+	c, problems := compile(strings.TrimRight(n.Value, " \n"))
 	for _, p := range problems {
 		l.fail(place(n, p), "when", "", "the condition does not compile: %s", p.Message)
 	}
@@ -377,9 +377,8 @@ func (l *loader) when(n *yaml.Node, r *rule) {
 func place(n *yaml.Node, p conditionError) *yaml.Node {
 	at := &yaml.Node{Line: n.Line, Column: n.Column}
 	switch {
-	case p.Line < 1:
 	case n.Style&yaml.LiteralStyle != 0:
-		at.Line, at.Column = n.Line+p.Line, 0
+		at.Line, at.Column = n.Line+max(p.Line, 1), 0
 	case p.Line == 1 && n.Style&(yaml.FoldedStyle|yaml.DoubleQuotedStyle) == 0:
 		at.Column = n.Column + p.Column - 1
 		if n.Style&yaml.SingleQuotedStyle != 0 {
