@@ -1,0 +1,209 @@
+package sqlite
+
+import (
+	"encoding/json"
+	"errors"
+	"fmt"
+	"maps"
+	"path/filepath"
+	"slices"
+	"strings"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/approval"
+	"github.com/countersign-dev/countersign/sanitize"
+	"github.com/countersign-dev/countersign/trail"
+)
+
+// The fields of the events that the store itself records.
+const (
+	fieldBoot       = "boot"
+	fieldOrigin     = "origin"
+	fieldSize       = "size"
+	fieldOldRoot    = "old_root"
+	fieldOldOrigin  = "old_origin"
+	fieldOldSize    = "old_size"
+	fieldFoundSize  = "found_size"
+	fieldNotices    = "notices"
+	fieldAnchor     = "anchor"
+	fieldUnfinished = "unfinished"
+	fieldLogKey     = "log_key"
+	fieldReason     = countersign.FieldReason
+)
+
+// announce compares the store with the checkpoint outside, begins a new log when the store is older than that, and
+// records that it is open.
+func (s *Store) announce(fresh bool) error {
+	outside, found, err := s.outside.read(s.ring)
+	if err != nil {
+		return err
+	}
+	anchor := sanitize.Const("none found: a rollback since the last start would go unnoticed")
+	switch {
+	case fresh:
+		anchor = sanitize.Const("first start")
+	case found:
+		anchor = sanitize.Const("the store holds everything that the last checkpoint outside names")
+	default:
+		s.log.Warn("no checkpoint outside the store was found, so a rollback would go unnoticed", "folder", s.outside.dir)
+	}
+	why := ""
+	if found && !fresh {
+		if why, err = s.contradiction(outside); err != nil {
+			return err
+		}
+	}
+	if why != "" {
+		s.log.Error("the store is not the one that the last checkpoint names; a new log begins", "reason", why)
+		anchor = sanitize.Const("new log: the store was restored from an older copy")
+	}
+	return s.first(outside, why, anchor)
+}
+
+// contradiction says how the store contradicts a checkpoint, or "".
+func (s *Store) contradiction(c trail.Checkpoint) (string, error) {
+	if c.Origin != s.origin {
+		return fmt.Sprintf("the checkpoint is of log %s, the store's last log is %s", c.Origin, s.origin), nil
+	}
+	if c.Size > s.tree.Size() {
+		return fmt.Sprintf("the checkpoint covers %d events, the store holds %d", c.Size, s.tree.Size()), nil
+	}
+	root, err := tlog.TreeHash(int64(c.Size), &logReader{ctx: background(), db: s.conn, epoch: s.epoch, size: s.tree.Size()})
+	if err != nil {
+		return "", err
+	}
+	if root != c.Root {
+		return fmt.Sprintf("the first %d events are not those that the checkpoint covers", c.Size), nil
+	}
+	return "", nil
+}
+
+// newEpoch begins a new log under a new origin and ends every request that is open, inside the
+// transaction that is under way. It returns the events that tell of it, trail.epoch first.
+func (s *Store) newEpoch(outside trail.Checkpoint, why string, at time.Time) ([]countersign.Event, error) {
+	base, _, _ := strings.Cut(s.origin, "/restored-")
+	found := s.tree.Size()
+	s.epoch++
+	s.origin = base + "/restored-" + randomName()
+	s.tree = &trail.Tree{}
+	if _, err := s.conn.ExecContext(background(), `INSERT INTO log (epoch, origin) VALUES (?, ?)`, int64(s.epoch), s.origin); err != nil {
+		return nil, err
+	}
+	events := []countersign.Event{{Type: countersign.TrailEpoch, Fields: []countersign.Field{
+		{Name: fieldOrigin, Value: own(s.origin)},
+		{Name: fieldOldOrigin, Value: own(outside.Origin)},
+		{Name: fieldOldSize, Value: sanitize.Int(int64(outside.Size))},
+		{Name: fieldOldRoot, Value: sanitize.Hex(outside.Root[:])},
+		{Name: fieldFoundSize, Value: sanitize.Int(int64(found))},
+		{Name: fieldReason, Value: own(why)},
+	}}}
+	ended, err := s.endRequests(at)
+	return append(events, ended...), err
+}
+
+// endRequests ends every pending and approved request: what was signed or withdrawn after the copy was
+// made is not known any more.
+func (s *Store) endRequests(at time.Time) ([]countersign.Event, error) {
+	rows, err := s.conn.QueryContext(background(), `SELECT seq, body FROM request WHERE state IN (?, ?) ORDER BY seq`,
+		string(approval.Pending), string(approval.Approved))
+	if err != nil {
+		return nil, err
+	}
+	requests := map[int64]approval.Request{}
+	for rows.Next() {
+		var seq int64
+		var body []byte
+		var r approval.Request
+		if err := errors.Join(rows.Scan(&seq, &body), json.Unmarshal(body, &r)); err != nil {
+			return nil, errors.Join(err, rows.Close())
+		}
+		requests[seq] = r
+	}
+	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
+		return nil, err
+	}
+	why := sanitize.Const("the gateway's store was restored from an older copy")
+	var events []countersign.Event
+	for _, seq := range slices.Sorted(maps.Keys(requests)) {
+		r := requests[seq]
+		ev := countersign.Event{Type: countersign.RequestCancelled}
+		was := r.State
+		if r.State = approval.Cancelled; was == approval.Approved {
+			ev.Type, r.State = countersign.GrantLapsed, approval.Lapsed
+		}
+		r.Ended, r.Why = at, why
+		ev.Fields = []countersign.Field{
+			{Name: countersign.FieldRequest, Value: own(string(r.ID))},
+			{Name: countersign.FieldPrincipal, Value: own(r.Requester.ID())},
+			{Name: countersign.FieldResource, Value: own(string(r.Resource))},
+			{Name: countersign.FieldReason, Value: why},
+		}
+		body, err := json.Marshal(r)
+		if err != nil {
+			return nil, err
+		}
+		if _, err := s.stmt.update.Exec(string(r.State), nil, body, true, true, false, seq); err != nil {
+			return nil, err
+		}
+		if _, err := s.stmt.noParty.Exec(seq); err != nil {
+			return nil, err
+		}
+		events = append(events, ev)
+	}
+	return events, nil
+}
+
+// opened is the event of this start.
+func (s *Store) opened(anchor sanitize.Clean) countersign.Event {
+	return countersign.Event{Type: countersign.TrailOpened, Fields: []countersign.Field{
+		{Name: countersign.FieldReplica, Value: own(s.replica)},
+		{Name: fieldBoot, Value: own(s.boot)},
+		{Name: fieldOrigin, Value: own(s.origin)},
+		{Name: fieldSize, Value: sanitize.Int(int64(s.tree.Size()))},
+		{Name: fieldLogKey, Value: own(s.ring.ID("log"))},
+		{Name: fieldNotices, Value: own(strings.Join(s.options.Notices(), ", "))},
+		{Name: fieldAnchor, Value: anchor},
+		{Name: fieldUnfinished, Value: sanitize.Int(int64(len(s.unfinished)))},
+	}}
+}
+
+// own makes Clean text of what the gateway itself made up or its operator configured.
+func own(text string) sanitize.Clean {
+	var c sanitize.Clean
+	_ = c.UnmarshalText([]byte(text)) // never fails
+	return c
+}
+
+// first commits the events of this start, together with a new epoch when why says that one is needed.
+func (s *Store) first(outside trail.Checkpoint, why string, anchor sanitize.Clean) error {
+	at := s.Now()
+	if err := s.begin(); err != nil {
+		return err
+	}
+	var events []countersign.Event
+	if why != "" {
+		var err error
+		if events, err = s.newEpoch(outside, why, at); err != nil {
+			return errors.Join(err, s.rollback())
+		}
+	}
+	events = append(events, s.opened(anchor))
+	pointers := make([]*countersign.Event, len(events))
+	for i := range events {
+		pointers[i] = &events[i]
+	}
+	tree, err := s.appendEvents(pointers, at)
+	if err != nil {
+		return errors.Join(err, s.rollback())
+	}
+	if err := s.commitTransaction(); err != nil {
+		return err
+	}
+	s.adopt(state{tree: tree, active: *s.active.Load()}, at, len(events))
+	path := filepath.Join(s.options.Dir, databaseFile)
+	s.files, err = watchFiles(path, path+"-wal")
+	return err
+}

@@ -1,0 +1,297 @@
+package sqlite
+
+import (
+	"context"
+	"database/sql"
+	"encoding/json"
+	"errors"
+	"fmt"
+	"time"
+
+	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/approval"
+	"github.com/countersign-dev/countersign/gate"
+	"github.com/countersign-dev/countersign/trail"
+)
+
+// pending is a change in line, with everything that can be made ready without the writer.
+type pending struct {
+	change gate.Change
+	done   func(gate.Receipt, error)
+	size   int
+	insert *insertRow
+	update *updateRow
+	result error // set by the writer when the change's conditions fail
+	first  uint64
+}
+
+type insertRow struct {
+	body, view  []byte
+	sealingKey  sql.NullString
+	nonce       []byte
+	joinMAC     []byte
+	due         sql.NullInt64
+	wantsParty  bool
+	transaction string
+}
+
+type updateRow struct {
+	body []byte
+	due  sql.NullInt64
+}
+
+// Commit implements gate.Store. When it returns an error, done is not called.
+func (s *Store) Commit(ctx context.Context, c gate.Change, done func(gate.Receipt, error)) error {
+	if err := s.failed(); err != nil {
+		return err
+	}
+	p, err := s.prepare(c, done)
+	if err != nil {
+		return err
+	}
+	if err := s.queue.put(ctx, p); err != nil {
+		if errors.Is(err, gate.ErrClosed) {
+			if cause := s.failed(); cause != nil {
+				return cause
+			}
+		}
+		return err
+	}
+	return nil
+}
+
+func (s *Store) prepare(c gate.Change, done func(gate.Receipt, error)) (*pending, error) {
+	p := &pending{change: c, done: done, size: 256}
+	for _, ev := range c.Events {
+		if err := trail.Check(ev); err != nil {
+			return nil, err
+		}
+		for _, f := range ev.Fields {
+			p.size += len(f.Value.String()) + 64
+		}
+	}
+	var err error
+	switch {
+	case c.Insert != nil && c.Update != nil:
+		return nil, errors.New("store: a change inserts or updates, not both")
+	case c.Insert != nil:
+		p.insert, err = s.prepareInsert(*c.Insert)
+		if err == nil {
+			p.size += len(p.insert.body) + len(p.insert.view)
+		}
+	case c.Update != nil:
+		p.update = &updateRow{due: due(c.Update.Request)}
+		p.update.body, err = json.Marshal(c.Update.Request)
+		p.size += len(p.update.body)
+	}
+	p.size += len(c.Policy) + len(c.Directory)
+	return p, err
+}
+
+func (s *Store) prepareInsert(in gate.Insert) (*insertRow, error) {
+	r := in.Record.Request
+	row := &insertRow{due: due(r), transaction: in.Record.Transaction, wantsParty: r.State == approval.Pending}
+	var err error
+	if row.body, err = json.Marshal(r); err != nil {
+		return nil, err
+	}
+	if row.view, err = json.Marshal(in.Record.View); err != nil {
+		return nil, err
+	}
+	if !ended(r.State) {
+		name, sealed, err := s.ring.Seal(s.Now(), in.Record.Nonce, bound(r))
+		if err != nil {
+			return nil, fmt.Errorf("seal the nonce: %w", err)
+		}
+		row.sealingKey, row.nonce = sql.NullString{String: name, Valid: true}, sealed
+	}
+	if open(r.State) {
+		row.joinMAC = s.ring.JoinMAC(in.Canonical)
+	}
+	return row, nil
+}
+
+// open: the request can still be joined.
+func open(st approval.State) bool { return st == approval.Pending || st == approval.Approved }
+
+// ended: nothing more can happen to the request, and its nonce goes.
+func ended(st approval.State) bool {
+	return !open(st) && st != approval.Claimed && st != approval.Uncommitted
+}
+
+func due(r approval.Request) sql.NullInt64 {
+	switch r.State {
+	case approval.Pending:
+		return sql.NullInt64{Int64: r.Deadline.UnixMicro(), Valid: true}
+	case approval.Approved:
+		return sql.NullInt64{Int64: r.ClaimBy.UnixMicro(), Valid: true}
+	default:
+		return sql.NullInt64{}
+	}
+}
+
+// bound is what a sealed nonce is bound to.
+func bound(r approval.Request) []byte {
+	return fmt.Appendf(nil, "countersign/nonce/v1\n%d\n%s\n%s\n", len(r.ID), r.ID, r.Digest)
+}
+
+// write is the writer: it alone changes the database, and it owns the fields of Store below "writer".
+func (s *Store) write() {
+	defer close(s.written)
+	var batch []*pending
+	for {
+		batch = s.queue.take(batch[:0])
+		if len(batch) == 0 {
+			return
+		}
+		s.commit(batch)
+		clear(batch)
+	}
+}
+
+// commit applies a batch in one transaction and tells each change its result.
+func (s *Store) commit(batch []*pending) {
+	err := s.failed()
+	var at time.Time
+	if err == nil {
+		at, err = s.transact(batch)
+	}
+	for _, p := range batch {
+		switch {
+		case p.result != nil && err == nil:
+			p.done(gate.Receipt{}, p.result)
+		case err != nil:
+			p.done(gate.Receipt{}, err)
+		default:
+			p.done(gate.Receipt{First: p.first, Time: at}, nil)
+		}
+	}
+}
+
+// state is what a transaction changes in memory. It takes effect when the transaction is durable.
+type state struct {
+	tree   *trail.Tree
+	active gate.Active
+}
+
+func (s *Store) transact(batch []*pending) (time.Time, error) {
+	at := s.Now()
+	next := state{active: *s.active.Load()}
+	if err := s.begin(); err != nil {
+		return at, s.fault(err)
+	}
+	events := s.events[:0]
+	changed := false
+	for _, p := range batch {
+		wrote, err := s.apply(p, &next.active, at)
+		if err != nil {
+			return at, s.abort(err)
+		}
+		if p.result != nil {
+			continue
+		}
+		changed = changed || wrote
+		p.first = s.tree.Size() + uint64(len(events))
+		for i := range p.change.Events {
+			events = append(events, &p.change.Events[i])
+		}
+	}
+	s.events = events
+	defer clear(s.events)
+	if !changed && len(events) == 0 {
+		if err := s.rollback(); err != nil {
+			return at, s.fault(err)
+		}
+		return at, nil
+	}
+	var err error
+	if next.tree, err = s.appendEvents(events, at); err != nil {
+		return at, s.abort(err)
+	}
+	if err := s.commitTransaction(); err != nil {
+		return at, s.abort(err)
+	}
+	s.adopt(next, at, len(events))
+	return at, nil
+}
+
+// abort undoes the transaction after a fault.
+func (s *Store) abort(err error) error {
+	s.intents.undo()
+	if undo := s.rollback(); undo != nil {
+		err = errors.Join(err, undo)
+	}
+	return s.fault(err)
+}
+
+// adopt makes the committed state the current one.
+func (s *Store) adopt(next state, at time.Time, events int) {
+	s.active.Store(&next.active)
+	if events == 0 {
+		return
+	}
+	s.tree = next.tree
+	s.finish()
+	s.intents.keep()
+	s.head.Store(&head{epoch: s.epoch, origin: s.origin, tree: next.tree.Clone(), time: at})
+	select {
+	case s.grown <- struct{}{}:
+	default:
+	}
+}
+
+// finish takes the intents that have their outcome now off the list of the unfinished.
+func (s *Store) finish() {
+	s.mu.Lock()
+	defer s.mu.Unlock()
+	if len(s.unfinished) == 0 {
+		return
+	}
+	for _, m := range s.intents.undos {
+		if !m.added {
+			delete(s.unfinished, countersign.ActionID(m.action))
+		}
+	}
+}
+
+// appendEvents writes a run of events as one row, and returns the tree that they make.
+func (s *Store) appendEvents(events []*countersign.Event, at time.Time) (*trail.Tree, error) {
+	if len(events) == 0 {
+		return s.tree, nil
+	}
+	enc, err := s.encoder.encode(events, at)
+	if err != nil {
+		return nil, err
+	}
+	tree := s.tree.Clone()
+	hashes := s.hashes[:0]
+	for _, leaf := range enc.leaves {
+		hashes = tree.Append(leaf, hashes)
+	}
+	s.hashes = hashes
+	first := s.tree.Size()
+	for i, ev := range events {
+		s.intents.note(ev, s.position(first+uint64(i)))
+	}
+	for _, b := range enc.blobs {
+		if _, err := s.stmt.blob.Exec(b.hash[:], b.entry); err != nil {
+			return nil, err
+		}
+	}
+	_, err = s.stmt.batch.Exec(s.position(first), len(events), at.UnixMicro(),
+		s.intents.low(s.position(tree.Size())), enc.entries, s.flatten(hashes))
+	return tree, err
+}
+
+func (s *Store) position(number uint64) int64 { return int64(s.epoch<<positionShift | number) }
+
+func (s *Store) flatten(hashes []tlog.Hash) []byte {
+	b := s.flat[:0]
+	for i := range hashes {
+		b = append(b, hashes[i][:]...)
+	}
+	s.flat = b
+	return b
+}

@@ -1,0 +1,272 @@
+package storetest
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"sync"
+	"sync/atomic"
+	"testing"
+	"time"
+
+	"github.com/google/go-cmp/cmp"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/approval"
+	"github.com/countersign-dev/countersign/gate"
+)
+
+func testEventsDense(t *testing.T, f *fixture) {
+	next := f.must(gate.Change{Events: []countersign.Event{event(countersign.PolicyLoaded)}}).First + 1
+	for _, n := range []int{1, 3, 0, 100, 1} {
+		var events []countersign.Event
+		for i := range n {
+			events = append(events, event(countersign.SessionOpened, countersign.FieldSession, fmt.Sprint(i)))
+		}
+		r := f.must(gate.Change{Events: events})
+		if n > 0 && r.First != next {
+			t.Errorf("%d events begin at %d; want %d", n, r.First, next)
+		}
+		next += uint64(n)
+	}
+}
+
+// testOrder commits from one goroutine without waiting: results and numbers come in that order.
+func testOrder(t *testing.T, f *fixture) {
+	const n = 2000
+	var mu sync.Mutex
+	var firsts []uint64
+	var times []time.Time
+	var wg sync.WaitGroup
+	for i := range n {
+		wg.Add(1)
+		c := gate.Change{Events: []countersign.Event{event(countersign.SessionOpened, countersign.FieldSession, fmt.Sprint(i))}}
+		err := f.Commit(ctx, c, func(r gate.Receipt, err error) {
+			defer wg.Done()
+			if err != nil {
+				t.Errorf("change %d: %v", i, err)
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			if i != len(firsts) {
+				t.Errorf("result of change %d came as number %d", i, len(firsts))
+			}
+			firsts, times = append(firsts, r.First), append(times, r.Time)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wg.Wait()
+	for i := 1; i < n; i++ {
+		if firsts[i] != firsts[i-1]+1 {
+			t.Fatalf("change %d is event %d after event %d", i, firsts[i], firsts[i-1])
+		}
+		if times[i].Before(times[i-1]) {
+			t.Fatalf("event %d is from %v, before its predecessor's %v", firsts[i], times[i], times[i-1])
+		}
+	}
+}
+
+// testOneWinner claims each of a few grants from many goroutines at the revision that all of them read:
+// exactly one claim of each grant is written (P4).
+func testOneWinner(t *testing.T, f *fixture) {
+	const claimers, grants = 1000, 4
+	for g := range grants {
+		c := f.insert(fmt.Sprintf("grant %d", g))
+		f.must(c)
+		id := c.Insert.Record.Request.ID
+		f.must(change(f.request(id), approval.Approved))
+		read := f.request(id)
+		var won, lost atomic.Int64
+		var wg sync.WaitGroup
+		for i := range claimers {
+			wg.Go(func() {
+				claim := change(read, approval.Claimed)
+				claim.Update.Request.Uses = []approval.Use{{Action: countersign.ActionID(fmt.Sprintf("act_%d", i)), Outcome: approval.Claimed}}
+				switch _, err := f.commit(claim); {
+				case err == nil:
+					won.Add(1)
+				case errors.Is(err, gate.ErrConflict):
+					lost.Add(1)
+				default:
+					t.Errorf("claim: %v", err)
+				}
+			})
+		}
+		wg.Wait()
+		if won.Load() != 1 || lost.Load() != claimers-1 {
+			t.Errorf("grant %d: %d of %d claims were written; want 1", g, won.Load(), claimers)
+		}
+		if r := f.request(id); r.Revision != 3 || len(r.Request.Uses) != 1 {
+			t.Errorf("grant %d ends at revision %d with %d uses; want 3 and 1", g, r.Revision, len(r.Request.Uses))
+		}
+	}
+}
+
+func testCapsUnderLoad(t *testing.T, f *fixture) {
+	var won atomic.Int64
+	var wg sync.WaitGroup
+	for i := range 200 {
+		c := capped(f.insert(fmt.Sprint(i)), gate.Cap{Party: "agent:deploy-bot", Max: 5})
+		wg.Go(func() {
+			switch _, err := f.commit(c); {
+			case err == nil:
+				won.Add(1)
+			case !errors.Is(err, gate.ErrCap):
+				t.Errorf("insert: %v", err)
+			}
+		})
+	}
+	wg.Wait()
+	if won.Load() != 5 {
+		t.Errorf("%d pending requests under a cap of 5", won.Load())
+	}
+}
+
+func intent(action, request string) countersign.Event {
+	return event(countersign.ActionIntent, countersign.FieldAction, action, countersign.FieldRequest, request, countersign.FieldText, "DELETE")
+}
+
+func outcome(action string) countersign.Event {
+	return event(countersign.ActionOutcome, countersign.FieldAction, action, countersign.FieldOutcome, "done")
+}
+
+func testUnfinished(t *testing.T, f *fixture) {
+	f.must(gate.Change{Events: []countersign.Event{intent("act_done", ""), outcome("act_done")}})
+	f.must(gate.Change{Events: []countersign.Event{intent("act_lost", "req_1")}})
+	f.must(gate.Change{Events: []countersign.Event{intent("act_late", "")}})
+	f.must(gate.Change{Events: []countersign.Event{outcome("act_of_nobody")}})
+	expect := func(want ...countersign.ActionID) []gate.Intent {
+		t.Helper()
+		list, err := f.Unfinished(ctx)
+		if err != nil {
+			t.Fatal(err)
+		}
+		var got []countersign.ActionID
+		for _, i := range list {
+			got = append(got, i.Action)
+		}
+		if diff := cmp.Diff(want, got); diff != "" {
+			t.Errorf("Unfinished (-want +got):\n%s", diff)
+		}
+		return list
+	}
+	expect() // this boot's own are under way
+	f.reopen()
+	f.must(gate.Change{Events: []countersign.Event{intent("act_now", "")}})
+	list := expect("act_lost", "act_late")
+	if list[0].Request != "req_1" || list[0].Time.IsZero() || list[0].Event.Get(countersign.FieldText).String() != "DELETE" {
+		t.Errorf("the unfinished intent is told as %+v", list[0])
+	}
+	f.must(gate.Change{Events: []countersign.Event{outcome("act_lost")}})
+	expect("act_late")
+	f.reopen()
+	expect("act_late", "act_now")
+	f.must(gate.Change{Events: []countersign.Event{outcome("act_late"), outcome("act_now")}})
+	expect()
+	f.reopen()
+	expect()
+}
+
+func testDurable(t *testing.T, f *fixture) {
+	var ids []countersign.RequestID
+	var mu sync.Mutex
+	var wg sync.WaitGroup
+	for i := range 100 {
+		c := f.insert(fmt.Sprintf("durable %d", i))
+		c.Events = append(c.Events, intent("act_"+string(c.Insert.Record.Request.ID), ""))
+		wg.Go(func() {
+			if _, err := f.commit(c); err != nil {
+				t.Errorf("commit: %v", err)
+				return
+			}
+			mu.Lock()
+			defer mu.Unlock()
+			ids = append(ids, c.Insert.Record.Request.ID)
+		})
+	}
+	wg.Wait()
+	last := f.must(gate.Change{Events: []countersign.Event{event(countersign.PolicyLoaded)}})
+	f.reopen()
+	for _, id := range ids {
+		f.request(id)
+	}
+	list, err := f.Unfinished(ctx)
+	if err != nil || len(list) != len(ids) {
+		t.Errorf("%d intents of %d after reopening, %v", len(list), len(ids), err)
+	}
+	if next := f.must(gate.Change{Events: []countersign.Event{event(countersign.PolicyLoaded)}}); next.First <= last.First {
+		t.Errorf("event %d after reopening; the last before was %d", next.First, last.First)
+	}
+}
+
+func testClock(t *testing.T, f *fixture) {
+	before := f.must(gate.Change{Events: []countersign.Event{event(countersign.PolicyLoaded)}}).Time
+	f.clock.Move(-time.Hour)
+	for range 3 {
+		if now := f.Now(); now.Before(before) {
+			t.Fatalf("the clock went back from %v to %v", before, now)
+		}
+		r := f.must(gate.Change{Events: []countersign.Event{event(countersign.PolicyLoaded)}})
+		if r.Time.Before(before) {
+			t.Fatalf("event %d at %v, after one at %v", r.First, r.Time, before)
+		}
+		before = r.Time
+		f.reopen()
+	}
+	// A deadline that has passed stays passed.
+	c := f.insert("late")
+	c.Before = before
+	if _, err := f.commit(c); !errors.Is(err, gate.ErrTime) {
+		t.Errorf("a change before a time that has passed: %v; want ErrTime", err)
+	}
+	f.clock.Move(2 * time.Hour)
+	if now := f.Now(); !now.After(before.Add(30 * time.Minute)) {
+		t.Errorf("the clock stays at %v though time goes on", now)
+	}
+}
+
+func testContext(t *testing.T, f *fixture) {
+	cancelled, cancel := context.WithCancel(ctx)
+	cancel()
+	called := make(chan error, 1)
+	err := f.Commit(cancelled, gate.Change{Events: []countersign.Event{event(countersign.PolicyLoaded)}}, func(_ gate.Receipt, err error) { called <- err })
+	if err != nil {
+		if !errors.Is(err, context.Canceled) {
+			t.Errorf("Commit with a cancelled context: %v", err)
+		}
+		select {
+		case err := <-called:
+			t.Errorf("Commit failed and yet called done(%v)", err)
+		case <-time.After(50 * time.Millisecond):
+		}
+		return
+	}
+	if err := <-called; err != nil {
+		t.Errorf("an accepted change failed: %v", err)
+	}
+}
+
+func testMalformed(t *testing.T, f *fixture) {
+	for name, ev := range map[string]countersign.Event{
+		"no type":         {},
+		"a name twice":    event(countersign.PolicyLoaded, "a", "1", "a", "2"),
+		"a name of words": event(countersign.PolicyLoaded, "two words", "1"),
+	} {
+		if _, err := f.commit(gate.Change{Events: []countersign.Event{ev}}); err == nil {
+			t.Errorf("an event with %s was recorded", name)
+		}
+	}
+	f.must(gate.Change{Events: []countersign.Event{event(countersign.PolicyLoaded)}})
+}
+
+func testClosed(t *testing.T, f *fixture) {
+	if err := f.Close(); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := f.commit(gate.Change{Events: []countersign.Event{event(countersign.PolicyLoaded)}}); !errors.Is(err, gate.ErrClosed) {
+		t.Errorf("Commit after Close: %v; want ErrClosed", err)
+	}
+	f.Store = f.opener(t)
+}
