@@ -136,9 +136,7 @@ func (r *caseReader) read(data []byte) []TestCase {
 		case "tests":
 			list = p.value
 		case "version":
-			if r.integer(p.value, "version", 1, 1) != 1 {
-				return nil
-			}
+			r.version(p.value)
 		default:
 			r.unknown(p, "the file", "version", "tests")
 		}

@@ -34,9 +34,7 @@ func loadFile(file File, f Features) ([]*rule, Errors) {
 		switch p.key {
 		case "version":
 			version = p.value
-			if n := l.integer(p.value, "version", 1, 1<<31); n != 1 {
-				l.fail(p.value, "version", "write version: 1", "version %d is not known to this build", n)
-			}
+			l.version(p.value)
 		case "scope":
 			l.scope(p.value)
 		case "rules":
@@ -53,6 +51,12 @@ func loadFile(file File, f Features) ([]*rule, Errors) {
 		return nil, l.errs
 	}
 	return l.rules(rules), l.errs
+}
+
+func (r *reader) version(n *yaml.Node) {
+	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Value != "1" {
+		r.fail(n, "version", "write version: 1", "this build knows version 1 only, and version is %s", kindOf(n))
+	}
 }
 
 func (l *loader) scope(n *yaml.Node) {
@@ -240,9 +244,15 @@ func (l *loader) principal(n *yaml.Node, r *rule) {
 		case "names":
 			r.names = l.names(p.value)
 		case "anyone":
-			anyone = l.yes(p.value, "anyone")
+			l.yes(p.value, "anyone")
+			anyone = true
 		default:
 			l.unknown(p, "principal", "kind", "groups", "names", "anyone")
+		}
+	}
+	for _, g := range r.groups {
+		if strings.HasPrefix(string(g), "resource.") {
+			l.fail(n, "groups", "name the group", "%s stands for people only in a review", quoted(string(g)))
 		}
 	}
 	if len(pairs) == 0 {

@@ -3,6 +3,7 @@ package policy
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"time"
 
 	"go.yaml.in/yaml/v3"
@@ -42,9 +43,8 @@ func (l *loader) then(n *yaml.Node, r *rule) {
 func (l *loader) thenKey(p pair, r *rule) bool {
 	switch p.key {
 	case "allow", "confirm", "deny":
-		if l.yes(p.value, p.key) {
-			l.setVerdict(p, r)
-		}
+		l.yes(p.value, p.key)
+		l.setVerdict(p, r)
 	case "review":
 		r.review = l.review(p.value)
 		l.setVerdict(p, r)
@@ -157,11 +157,11 @@ func (l *loader) seats(n *yaml.Node) seats {
 		case "groups":
 			s.groups, s.reviewers = l.reviewers(p.value)
 		case "distinct_groups":
-			if l.yes(p.value, "distinct_groups") {
-				s.distinct = "set" // checkThen gives the name
-			}
+			l.yes(p.value, "distinct_groups")
+			s.distinct = "set" // checkThen gives the name
 		case "passkey":
-			s.passkey = l.yes(p.value, "passkey")
+			l.yes(p.value, "passkey")
+			s.passkey = true
 			if !l.features.Passkey {
 				l.fail(p.at, "passkey", "remove it; ask for one more signature instead", "this build has no passkeys")
 			}
@@ -188,7 +188,7 @@ func (l *loader) reviewers(n *yaml.Node) (groups []countersign.Group, ofResource
 		switch {
 		case s == "resource.reviewers":
 			ofResource = true
-		case len(s) > len("resource.") && s[:len("resource.")] == "resource.":
+		case strings.HasPrefix(s, "resource."):
 			l.fail(n, "groups", "write resource.reviewers or a group's name", "%s is not known", quoted(s))
 		default:
 			groups = append(groups, countersign.Group(s))

@@ -131,7 +131,7 @@ type pair struct {
 // twice is an error and is returned once.
 func (r *reader) pairs(n *yaml.Node, key string) ([]pair, bool) {
 	if n.Kind != yaml.MappingNode {
-		r.fail(n, key, "write "+key+": {key: value}", "%s is %s; it must be a mapping", key, kindOf(n))
+		r.fail(n, key, "", "%s is %s; it must be a mapping of keys to values", key, kindOf(n))
 		return nil, false
 	}
 	list := make([]pair, 0, len(n.Content)/2)
@@ -223,30 +223,33 @@ func (r *reader) boolean(n *yaml.Node, key string) bool {
 	return false
 }
 
-// yes is a boolean that means something only when true.
-func (r *reader) yes(n *yaml.Node, key string) bool {
+// yes reads a key that means something only when true.
+func (r *reader) yes(n *yaml.Node, key string) {
 	before := len(r.errs)
-	if r.boolean(n, key) {
-		return true
-	}
-	if len(r.errs) == before {
+	if !r.boolean(n, key) && len(r.errs) == before {
 		r.fail(n, key, "remove the key", "%s: false says nothing", key)
 	}
-	return false
 }
 
 // integer returns a whole number within bounds.
 func (r *reader) integer(n *yaml.Node, key string, least, most int64) int64 {
 	var i int64
 	if n.Kind != yaml.ScalarNode || n.Tag != "!!int" || n.Decode(&i) != nil {
-		r.fail(n, key, "", "%s is %s; it must be a whole number from %d to %d", key, kindOf(n), least, most)
+		r.fail(n, key, "", "%s is %s; it must be a whole number%s", key, kindOf(n), bounds(least, most))
 		return least
 	}
 	if i < least || i > most {
-		r.fail(n, key, "", "%s is %d; it must be from %d to %d", key, i, least, most)
+		r.fail(n, key, "", "%s is %d; it must be a whole number%s", key, i, bounds(least, most))
 		return least
 	}
 	return i
+}
+
+func bounds(least, most int64) string {
+	if most >= maxLimit {
+		return fmt.Sprintf(" from %d on", least)
+	}
+	return fmt.Sprintf(" from %d to %d", least, most)
 }
 
 // duration returns a time span within bounds.
