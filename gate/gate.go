@@ -128,6 +128,9 @@ func New(ctx context.Context, o Options) (*Gate, error) {
 
 // Close ends all sessions and background work. It does not close the store.
 func (g *Gate) Close() error {
+	if g.ctx.Err() != nil {
+		return nil
+	}
 	g.endSessions(func(*Session) *countersign.Error {
 		return &countersign.Error{
 			Kind:    countersign.ErrUnavailable,
@@ -135,6 +138,10 @@ func (g *Gate) Close() error {
 			Hint:    sanitize.Const("connect again in a moment"),
 		}
 	})
+	// What was noted is in the store's queue; this returns when it is durable.
+	if _, err := g.commit(g.ctx, Change{}); err != nil {
+		g.o.Logger.Error("the last events were not recorded", "error", g.o.Sanitizer.Text(err.Error()))
+	}
 	g.stop()
 	g.done.Wait()
 	return nil
@@ -363,7 +370,7 @@ func (g *Gate) commit(ctx context.Context, c Change) (Receipt, error) {
 // note records events that nothing waits for. A failure is logged: what they tell of has been refused
 // already, or has ended.
 func (g *Gate) note(events ...countersign.Event) {
-	err := g.store.Commit(g.ctx, Change{Events: events}, func(_ Receipt, err error) {
+	err := g.store.Commit(g.ctx, Change{Events: events, Lazy: true}, func(_ Receipt, err error) {
 		if err != nil {
 			g.o.Logger.Error("an event was not recorded", "type", string(events[0].Type), "error", g.o.Sanitizer.Text(err.Error()))
 		}

@@ -139,7 +139,7 @@ func TestReviewOfSomethingElseIsRefused(t *testing.T) {
 
 // P3: the grant fits what was signed and nothing else.
 func TestGrantIsForTheSameBytesParametersAndContext(t *testing.T) {
-	w := gatetest.New(t, gatetest.Options{})
+	w := gatetest.New(t, gatetest.Options{Gate: func(o *gate.Options) { o.PendingPerAgent = 20 }})
 	s := w.Session(gatetest.Agent("deploy-bot"))
 	signed := gatetest.Action("UPDATE orders SET n = $1", countersign.Write)
 	signed.Params = []countersign.Param{{Type: 23, Value: countersign.Raw("1")}}

@@ -21,7 +21,7 @@ type Opening struct {
 // Err and Close.
 type Session struct {
 	g         *Gate
-	id        sanitize.Clean // empty outside any session (Do)
+	id        sanitize.Clean        // empty outside any session (Do)
 	principal countersign.Principal // as authenticated; who he is now is judged with each action
 	resource  *countersign.Resource
 	opening   Opening

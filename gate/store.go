@@ -78,6 +78,9 @@ type Change struct {
 	Update *Update
 	// Policy and Directory, when not nil, become active with the next revision.
 	Policy, Directory []byte
+	// Lazy: nobody waits for done, and the store may keep the Change for some milliseconds to write it
+	// together with the next.
+	Lazy bool
 	// Events are appended to the trail in this order, without gaps between them.
 	Events []countersign.Event
 }

@@ -2,7 +2,10 @@ package sqlite
 
 import (
 	"context"
+	"runtime"
 	"sync"
+	"sync/atomic"
+	"time"
 
 	"github.com/countersign-dev/countersign/gate"
 )
@@ -16,12 +19,18 @@ const (
 	maxBatchBytes  = 8 << 20
 )
 
+// lazyWait is how long a change that nobody waits for may stand in line, to share another's commit.
+const lazyWait = 5 * time.Millisecond
+
 // queue is the line in front of the writer. Its order is the order in which put returned.
 type queue struct {
+	count  atomic.Int64 // len(list), for looking without the lock
 	mu     sync.Mutex
 	list   []*pending
 	bytes  int
 	closed bool
+	eager  int           // changes in line that somebody waits for
+	ripe   bool          // a change that nobody waits for has stood in line long enough
 	room   chan struct{} // closed and replaced whenever something is taken
 	filled chan struct{} // holds a token when the list may have become longer
 }
@@ -42,11 +51,18 @@ func (q *queue) put(ctx context.Context, p *pending) error {
 		if len(q.list) == 0 || len(q.list) < maxQueued && q.bytes+p.size <= maxQueuedBytes {
 			q.list = append(q.list, p)
 			q.bytes += p.size
-			q.mu.Unlock()
-			select {
-			case q.filled <- struct{}{}:
-			default:
+			q.count.Store(int64(len(q.list)))
+			switch {
+			case !p.change.Lazy:
+				q.eager++
+				q.signal()
+			case len(q.list) == maxQueued/2:
+				q.ripe = true
+				q.signal()
+			case len(q.list) == 1:
+				time.AfterFunc(lazyWait, q.ripen)
 			}
+			q.mu.Unlock()
 			return nil
 		}
 		room := q.room
@@ -59,15 +75,35 @@ func (q *queue) put(ctx context.Context, p *pending) error {
 	}
 }
 
-// take moves the front of the line into batch, waiting for the first. It returns an empty batch when the queue is
-// closed and empty.
+// signal wakes the writer. The lock is held, so that the channel is open.
+func (q *queue) signal() {
+	select {
+	case q.filled <- struct{}{}:
+	default:
+	}
+}
+
+func (q *queue) ripen() {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	if len(q.list) > 0 && !q.closed {
+		q.ripe = true
+		q.signal()
+	}
+}
+
+// take moves the front of the line into batch. It waits for a change that somebody waits for, or for the
+// time of the others. It returns an empty batch when the queue is closed and empty.
 func (q *queue) take(batch []*pending) []*pending {
 	for {
 		q.mu.Lock()
-		if len(q.list) > 0 {
+		if len(q.list) > 0 && (q.eager > 0 || q.ripe || q.closed) {
 			n, bytes := 0, 0
 			for n < len(q.list) && n < maxBatch && (n == 0 || bytes+q.list[n].size <= maxBatchBytes) {
 				bytes += q.list[n].size
+				if !q.list[n].change.Lazy {
+					q.eager--
+				}
 				n++
 			}
 			batch = append(batch, q.list[:n]...)
@@ -75,6 +111,8 @@ func (q *queue) take(batch []*pending) []*pending {
 			clear(q.list[rest:])
 			q.list = q.list[:rest]
 			q.bytes -= bytes
+			q.count.Store(int64(len(q.list)))
+			q.ripe = len(q.list) > 0
 			close(q.room)
 			q.room = make(chan struct{})
 			q.mu.Unlock()
@@ -89,11 +127,24 @@ func (q *queue) take(batch []*pending) []*pending {
 	}
 }
 
-// length returns the number of changes that wait.
-func (q *queue) length() int {
-	q.mu.Lock()
-	defer q.mu.Unlock()
-	return len(q.list)
+// quiet is how long gather looks for one more change.
+const quiet = 20 * time.Microsecond
+
+// gather lets the line grow to the expected length while changes still come in. Those that were just
+// told their result commit their next change at once: waiting some microseconds for them puts all of them
+// into one commit instead of two that alternate.
+func (q *queue) gather(expected int64) {
+	for last := q.count.Load(); last < expected; {
+		until := time.Now().Add(quiet)
+		for q.count.Load() < expected && time.Now().Before(until) {
+			runtime.Gosched()
+		}
+		now := q.count.Load()
+		if now == last {
+			return
+		}
+		last = now
+	}
 }
 
 // close makes put fail; what is in line is still taken.
