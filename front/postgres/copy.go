@@ -1,0 +1,361 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"crypto/sha256"
+	"fmt"
+	"regexp"
+	"time"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/gate"
+)
+
+// spool is the data of a COPY FROM STDIN that was read before its decision, as the client framed it.
+type spool struct {
+	chunks [][]byte
+	size   int
+	hash   countersign.Digest
+	// whole: the client has sent all of it. Else it was too much to keep, the rest is still to come, and
+	// those who sign know that they have not seen it (fact data_unseen).
+	whole bool
+}
+
+const spoolChunk = 64 << 10
+
+// takesDataFirst reports whether a query string is one COPY FROM STDIN, whose data can be read before it
+// is decided. In a longer string the data comes between results and is unseen.
+func (c *conn) takesDataFirst(s *statement) bool { return s.single() != nil && s.takesCopy() }
+
+// bindCopy keeps the Bind of a COPY FROM STDIN back until its data is there.
+func (c *conn) bindCopy(ctx context.Context, name string, po *portal, frame []byte) error {
+	po.bindFrame = frame
+	if err := c.answerHere(ctx, appendFrame(nil, msgBindComplete)); err != nil || c.discarding {
+		return err
+	}
+	c.dropPortal(name, c.portals[name])
+	c.portals[name] = po
+	return nil
+}
+
+// copyIn runs COPY FROM STDIN, by a query string or by the Execute of a portal. Where policy does not
+// plainly allow it without looking at the data, the data is read first and its hash becomes part of
+// what is signed (P3).
+func (c *conn) copyIn(ctx context.Context, s *statement, po *portal, frame []byte) error {
+	refuse := c.refuseSimple
+	if po != nil {
+		refuse = c.refuse
+	}
+	if err := c.settle(ctx); err != nil || c.discarding {
+		return err
+	}
+	frame = bytes.Clone(frame)
+	a := c.action(s, nil)
+	unseen := *a
+	unseen.Facts.DataUnseen = true
+	if c.sess.Judge(&unseen).Verdict == countersign.Allow {
+		p, err := c.admit(ctx, &unseen, s)
+		if err != nil {
+			return refuse(ctx, err)
+		}
+		return c.runCopy(ctx, s, po, &unseen, p, frame, nil)
+	}
+	if c.sess.Judge(a).Verdict == countersign.Deny {
+		if p, err := c.admit(ctx, a, s); err != nil {
+			return refuse(ctx, err)
+		} else { // policy has changed its mind meanwhile
+			return c.runCopy(ctx, s, po, a, p, frame, nil)
+		}
+	}
+	sp := &spool{}
+	defer func() { c.front.memory.give(cap0(sp.chunks)) }()
+	if err := c.readSpool(ctx, s, sp); err != nil {
+		return refuse(ctx, err)
+	}
+	if sp.whole {
+		a.Definitions = append(a.Definitions, countersign.Definition{Name: "stdin", Hash: sp.hash})
+	} else {
+		a.Facts.DataUnseen = true
+	}
+	p, err := c.admit(ctx, a, s)
+	if err != nil {
+		return refuse(ctx, err)
+	}
+	return c.runCopy(ctx, s, po, a, p, frame, sp)
+}
+
+func cap0(chunks [][]byte) (n int) {
+	for _, b := range chunks {
+		n += cap(b)
+	}
+	return n
+}
+
+var copyBinary = regexp.MustCompile(`(?i)\bbinary\b`)
+
+// readSpool asks the client for the data and keeps it, within its limits.
+func (c *conn) readSpool(ctx context.Context, s *statement, sp *spool) error {
+	// The response gives no columns: clients do not need them, and only the server knows their number.
+	format := byte(0)
+	if copyBinary.Match(s.text) {
+		format = 1
+	}
+	c.out = appendFrame(c.out, msgCopyInResponse, format, 0, 0)
+	if err := c.flush(ctx); err != nil {
+		return err
+	}
+	h := sha256.New()
+	for {
+		typ, size, ok, err := c.in.header()
+		if err != nil {
+			return c.dismiss("invalid message length")
+		}
+		if ok && typ == msgCopyData && !c.spoolRoom(sp, size) {
+			return nil
+		}
+		if !ok || len(c.in.pending()) < size {
+			if ok && typ != msgCopyData && size > clientBufferHigh {
+				return c.dismiss("invalid message length")
+			}
+			c.clientDeadline(time.Time{})
+			if err := c.in.fill(); err != nil {
+				return c.clientRead(err)
+			}
+			continue
+		}
+		frame := c.in.buf[c.in.r : c.in.r+size]
+		c.in.r += size
+		switch typ {
+		case msgCopyData:
+			h.Write(frame[headerLen:])
+			sp.add(frame)
+		case msgCopyDone:
+			sp.whole = true
+			h.Sum(sp.hash[:0])
+			return nil
+		case msgCopyFail:
+			f := fields{b: frame[headerLen:]}
+			return serverError(codeCancelled, fmt.Sprintf("COPY from stdin failed: %s", f.text()))
+		case msgFlush, msgSync: // as the server, which ignores them here
+		case msgTerminate:
+			return errClientGone
+		default:
+			return serverError(codeProtocol, fmt.Sprintf("unexpected message type 0x%02X during COPY from stdin", typ))
+		}
+	}
+}
+
+// spoolRoom reserves what a frame needs, or reports that the data is too much to keep.
+func (c *conn) spoolRoom(sp *spool, size int) bool {
+	if sp.size+size > c.front.limits.CopySpool {
+		return false
+	}
+	if n := len(sp.chunks); n > 0 && cap(sp.chunks[n-1])-len(sp.chunks[n-1]) >= size {
+		return true
+	}
+	need := max(spoolChunk, size)
+	if !c.front.memory.take(need) {
+		return false
+	}
+	sp.chunks = append(sp.chunks, make([]byte, 0, need))
+	return true
+}
+
+func (sp *spool) add(frame []byte) {
+	last := len(sp.chunks) - 1
+	sp.chunks[last] = append(sp.chunks[last], frame...)
+	sp.size += len(frame)
+}
+
+// runCopy forwards an admitted COPY FROM STDIN with its data.
+func (c *conn) runCopy(ctx context.Context, s *statement, po *portal, a *countersign.Action, p *gate.Permit, frame []byte, sp *spool) error {
+	c.relay.swallowed = sp != nil
+	defer func() { c.relay.swallowed = false }()
+	if po == nil {
+		return c.runCopyQuery(ctx, s, a, p, frame, sp)
+	}
+	po.permit, po.action, po.ran = p, a, true
+	bindFrame := po.bindFrame
+	po.bindFrame = nil
+	c.sent(a, p, s)
+	c.unsynced = true
+	c.expect(expected{kind: expectBind, own: true, portal: po, permit: p})
+	if err := c.forwardExecutable(ctx, p, bindFrame); err != nil {
+		return err
+	}
+	c.expect(expected{kind: expectExecute, portal: po, stmt: s, permit: p})
+	if err := c.forwardExecutable(ctx, p, frame); err != nil {
+		return err
+	}
+	c.cancelling.running()
+	defer c.cancelling.idle()
+	if err := c.drain(ctx); err != nil {
+		return err
+	}
+	if c.relay.copyIn {
+		if err := c.pump(ctx, p, sp); err != nil {
+			return err
+		}
+	}
+	return c.finishCut(ctx, false)
+}
+
+func (c *conn) runCopyQuery(ctx context.Context, s *statement, a *countersign.Action, p *gate.Permit, frame []byte, sp *spool) error {
+	c.sent(a, p, s)
+	if err := c.forwardExecutable(ctx, p, frame); err != nil {
+		c.unsent(p, err)
+		return err
+	}
+	c.relay.index, c.relay.failed, c.relay.report = 0, false, report{}
+	c.expect(expected{kind: expectQuery, stmt: s, permit: p})
+	c.cancelling.running()
+	defer c.cancelling.idle()
+	delete(c.statements, "")
+	c.dropPortal("", c.portals[""])
+	if err := c.drain(ctx); err != nil {
+		return err
+	}
+	if c.relay.copyIn {
+		return c.pump(ctx, p, sp)
+	}
+	return nil
+}
+
+// pump feeds the server the data it asks for while its answers are passed on: it may report an error, or
+// many notices, before it has read everything.
+func (c *conn) pump(ctx context.Context, p *gate.Permit, sp *spool) error {
+	for c.relay.copyIn {
+		c.relay.copyIn = false
+		c.clientDeadline(time.Time{})
+		fed := make(chan error, 1)
+		go func() {
+			err := c.feed(p, sp)
+			if err != nil {
+				_ = c.up.conn.SetReadDeadline(past) // the answers will not come
+			}
+			fed <- err
+		}()
+		err := c.drain(ctx)
+		_ = c.client.SetReadDeadline(past)
+		lost := <-fed
+		c.clientDeadline(time.Time{})
+		if lost != nil {
+			return lost
+		}
+		if err != nil {
+			return err
+		}
+		sp, c.relay.swallowed = nil, false
+	}
+	return nil
+}
+
+// feed writes the spooled data, then what the client still sends, up to its end. It owns the client's
+// reader and the writing side of the server's connection meanwhile. A deadline in the past ends it: the
+// server has answered already.
+func (c *conn) feed(p *gate.Permit, sp *spool) error {
+	if sp != nil {
+		for _, chunk := range sp.chunks {
+			if err := c.sendCopy(p, chunk); err != nil {
+				return err
+			}
+		}
+		if sp.whole {
+			return c.sendCopy(p, copyEnd)
+		}
+	}
+	in := &c.in
+	for {
+		// Whole frames go as they lie in the buffer, many at once.
+		from := in.r
+		ends, err := c.copyFrames(in)
+		if err == nil && in.r > from {
+			err = c.sendCopy(p, in.buf[from:in.r])
+		}
+		if err != nil {
+			return err
+		}
+		if ends {
+			return c.sendCopy(p, flushFrame) // a pipeline's answers come only when asked for
+		}
+		if _, size, ok, _ := in.header(); ok && size > c.front.limits.Message {
+			return c.dismiss("invalid message length")
+		}
+		if err := in.fill(); err != nil {
+			if timedOut(err) && c.ended.Load() == nil {
+				return nil
+			}
+			return c.clientRead(err)
+		}
+	}
+}
+
+// copyEnd is CopyDone and a Flush.
+var copyEnd = append(appendFrame(nil, msgCopyDone), flushFrame...)
+
+// copyFrames walks the complete frames of COPY data that have arrived, up to its end.
+func (c *conn) copyFrames(in *reader) (ends bool, err error) {
+	for {
+		typ, size, ok, err := in.header()
+		if err != nil {
+			return false, c.dismiss("invalid message length")
+		}
+		if !ok || len(in.pending()) < size {
+			return false, nil
+		}
+		switch typ {
+		case msgCopyData:
+			in.r += size
+		case msgCopyDone, msgCopyFail:
+			in.r += size
+			return true, nil
+		case msgFlush, msgSync:
+			// The server ignores these while it reads data; here they go along.
+			in.r += size
+		case msgTerminate:
+			return false, errClientGone
+		default:
+			return false, c.dismiss(fmt.Sprintf("unexpected message type 0x%02X during COPY from stdin", typ))
+		}
+	}
+}
+
+// reading returns a statement as it runs now: FETCH counts its rows under the permit of the cursor's DECLARE.
+func (c *conn) reading(s *statement) *statement {
+	st := s.single()
+	if st == nil || len(c.cursors) == 0 || st.Tag != "FETCH" {
+		return s
+	}
+	cursor := c.cursors[fetchedCursor(s.text[st.Start:st.End])]
+	if cursor == nil { // written in a way not looked for: some cursor's limit binds it all the same
+		for _, cursor = range c.cursors {
+			break
+		}
+	}
+	r := *s
+	r.fetches = cursor
+	return &r
+}
+
+// maxCursors is how many cursors are told apart. Those beyond count with one of the others.
+const maxCursors = 64
+
+var (
+	declares = regexp.MustCompile(`(?is)^declare\s+("(?:[^"]|"")*"|[^\s";]+)`)
+	fetches  = regexp.MustCompile(`(?is)("(?:[^"]|"")*"|[^\s";]+)$`)
+)
+
+func cursorOf(text []byte) string      { return nameOf(declares.FindSubmatch(text)) }
+func fetchedCursor(text []byte) string { return nameOf(fetches.FindSubmatch(text)) }
+
+func nameOf(m [][]byte) string {
+	if m == nil {
+		return ""
+	}
+	name := m[1]
+	if name[0] == '"' {
+		return string(bytes.ReplaceAll(name[1:len(name)-1], []byte(`""`), []byte(`"`)))
+	}
+	return string(bytes.ToLower(name))
+}

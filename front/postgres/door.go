@@ -1,0 +1,135 @@
+package postgres
+
+import (
+	"context"
+	"errors"
+	"fmt"
+
+	"github.com/countersign-dev/countersign/gate"
+)
+
+// This file is the only one that writes to the upstream connection of a session (P1, tested). What makes
+// the server execute something takes the Permit under which it does; all other messages are a closed list.
+
+var (
+	errNoPermit = errors.New("an executable message without a permit")
+	errNotInert = errors.New("a message that executes, sent as one that does not")
+)
+
+// sendHighWater is how much waits to be written upstream before it is written without being asked for.
+const sendHighWater = 32 << 10
+
+// forwardExecutable queues a message that makes the server execute something: Query, Bind (planning runs
+// code), Execute, FunctionCall, the data of a COPY.
+func (c *conn) forwardExecutable(ctx context.Context, p *gate.Permit, frame []byte) error {
+	if p == nil {
+		return errNoPermit
+	}
+	switch frame[0] {
+	case msgQuery, msgBind, msgExecute, msgFunctionCall, msgCopyData, msgCopyDone, msgCopyFail:
+	default:
+		return fmt.Errorf("message %q is not one that executes", frame[0])
+	}
+	// A cancel request that was passed on must have hit what it was meant for.
+	if err := c.cancelling.settled(ctx); err != nil {
+		return err
+	}
+	return c.send(frame)
+}
+
+// forwardParse queues a Parse. The server analyses the text, which is why a text that is not understood
+// needs a permit for this already (P5).
+func (c *conn) forwardParse(s *statement, frame []byte) error {
+	if !s.understood && s.permit == nil {
+		return errNoPermit
+	}
+	if frame[0] != msgParse {
+		return errNotInert
+	}
+	return c.send(frame)
+}
+
+// forwardInert queues a message that executes nothing.
+func (c *conn) forwardInert(frame []byte) error {
+	switch frame[0] {
+	case msgDescribe, msgClose, msgSync, msgFlush, msgTerminate:
+		return c.send(frame)
+	default:
+		return errNotInert
+	}
+}
+
+// question is a statement of the gateway's own. It is unexported so that only constants of the source
+// convert to it: nothing a client says becomes one.
+type question string
+
+const (
+	// failing is not SQL, so that the server puts its transaction into the failed state.
+	failing question = "COUNTERSIGN REFUSED A STATEMENT OF THIS TRANSACTION"
+	// askPath tells which search path is in force.
+	askPath question = "SHOW search_path"
+)
+
+// ownName is the name of the gateway's own statements and portals on the server.
+const ownName = "countersign_gateway"
+
+// ask queues a statement of our own, whose answers are not passed on.
+func (c *conn) ask(q question) error {
+	m := appendParse(nil, []byte(ownName), []byte(q), nil)
+	c.expect(expected{kind: expectParse, own: true, name: ownName})
+	if q != failing {
+		var at int
+		m, at = begin(m, msgBind)
+		m = append(append(m, ownName...), 0)
+		m = append(append(m, ownName...), 0)
+		m = finish(append(m, 0, 0, 0, 0, 0, 0), at)
+		c.expect(expected{kind: expectBind, own: true})
+		m, at = begin(m, msgExecute)
+		m = append(append(m, ownName...), 0)
+		m = finish(append(m, 0, 0, 0, 0), at)
+		c.expect(expected{kind: expectExecute, own: true})
+		m = appendTarget(m, msgClose, 'P', []byte(ownName))
+		c.expect(expected{kind: expectClose, own: true})
+		m = appendTarget(m, msgClose, 'S', []byte(ownName))
+		c.expect(expected{kind: expectClose, own: true})
+	}
+	return c.send(m)
+}
+
+// send queues bytes for the server. They leave when flushUp is called, or when many have gathered.
+func (c *conn) send(frame []byte) error {
+	if len(frame) >= sendHighWater {
+		if err := c.flushUp(); err != nil {
+			return err
+		}
+		_, err := c.up.conn.Write(frame)
+		return upstreamError(err)
+	}
+	c.toUp = append(c.toUp, frame...)
+	if len(c.toUp) >= sendHighWater {
+		return c.flushUp()
+	}
+	return nil
+}
+
+// flushUp writes what is queued.
+func (c *conn) flushUp() error {
+	if len(c.toUp) == 0 {
+		return nil
+	}
+	_, err := c.up.conn.Write(c.toUp)
+	c.toUp = c.toUp[:0]
+	if cap(c.toUp) > 2*sendHighWater {
+		c.toUp = nil
+	}
+	return upstreamError(err)
+}
+
+// sendCopy writes the data of a COPY in its own phase, in which the goroutine that pumps is the only writer.
+func (c *conn) sendCopy(p *gate.Permit, frames []byte) error {
+	if p == nil {
+		return errNoPermit
+	}
+	_, err := c.up.conn.Write(frames)
+	return upstreamError(err)
+}

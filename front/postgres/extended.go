@@ -1,0 +1,437 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"fmt"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/approval"
+	"github.com/countersign-dev/countersign/classify/sql"
+	"github.com/countersign-dev/countersign/gate"
+	"github.com/countersign-dev/countersign/sanitize"
+)
+
+// portal is a bound statement. All its Executes run under the permit of its Bind.
+type portal struct {
+	stmt    *statement
+	action  *countersign.Action
+	permit  *gate.Permit
+	done    bool  // it has run to its end
+	ran     bool  // an Execute was forwarded
+	settled bool  // its outcome is among those awaiting, or recorded
+	rows    int64 // of the parts fetched so far
+
+	// bindFrame is the Bind of a COPY FROM STDIN, which goes upstream with its Execute, once the data is there.
+	bindFrame []byte
+}
+
+// total is the number of rows in the end: those returned in parts, or what the command tag says.
+func (p *portal) total(tag int64) int64 { return max(p.rows, tag) }
+
+// The most that a client may keep prepared; the server has no such limit, but memory here is shared.
+const (
+	maxStatements = 10_000
+	maxPortals    = 1_000
+)
+
+func (c *conn) parse(ctx context.Context, frame []byte) error {
+	m, err := decodeParse(frame[headerLen:])
+	if err != nil {
+		return c.refuse(ctx, serverError(codeProtocol, "invalid message format"))
+	}
+	if err := c.settleChanging(ctx); err != nil || c.discarding {
+		return err
+	}
+	known, err := c.understand(ctx, m.text)
+	if err != nil || c.discarding {
+		return err
+	}
+	if c.status == 'E' && !known.endsFailed() {
+		return c.refuse(ctx, errFailedBlock)
+	}
+	name := string(m.name)
+	if len(c.statements) >= maxStatements && c.statements[name] == nil {
+		return c.refuse(ctx, own(codeResultLimit, sanitize.Const("too many prepared statements"),
+			sanitize.Format("a connection keeps %s at most", sanitize.Int(maxStatements)), sanitize.Const("close some with DEALLOCATE")))
+	}
+	s := *known
+	s.types = m.types
+	s.frame = bytes.Clone(frame)
+	a := c.action(&s, nil)
+	if !s.understood || c.sess.Judge(a).Verdict == countersign.Deny {
+		// Not understood: held already, since the server's analysis runs code. Denied: this records the refusal.
+		p, err := c.admit(ctx, a, &s)
+		if err != nil {
+			return c.refuse(ctx, err)
+		}
+		s.permit = p
+		c.relay.undurable = append(c.relay.undurable, p)
+	}
+	e := expected{kind: expectParse, name: name, stmt: &s, before: c.statements[name]}
+	if name == "" || e.before == nil {
+		c.statements[name] = &s
+	} else {
+		e.stmt = nil // the server will refuse it: the name is taken
+	}
+	c.expect(e)
+	c.unsynced = true
+	return c.forwardParse(&s, s.frame)
+}
+
+func (c *conn) bind(ctx context.Context, frame []byte) error {
+	m, err := decodeBind(frame[headerLen:])
+	if err != nil {
+		return c.refuse(ctx, serverError(codeProtocol, "invalid message format"))
+	}
+	if err := c.settleChanging(ctx); err != nil || c.discarding {
+		return err
+	}
+	s := c.statements[string(m.statement)]
+	if s == nil || s.doubt && s.frame == nil {
+		return c.refuse(ctx, noStatement(m.statement))
+	}
+	if c.status == 'E' && !s.endsFailed() {
+		return c.refuse(ctx, errFailedBlock)
+	}
+	name := string(m.portal)
+	if _, taken := c.portals[name]; taken && name != "" {
+		return c.refuse(ctx, serverError(codeDuplicateName, fmt.Sprintf("cursor \"%s\" already exists", name)))
+	}
+	if len(c.portals) >= maxPortals && name != "" {
+		return c.refuse(ctx, own(codeResultLimit, sanitize.Const("too many portals"),
+			sanitize.Format("a connection keeps %s at most", sanitize.Int(maxPortals)), sanitize.Const("close some")))
+	}
+	// From here on the bytes are the gateway's own copy: what is judged is what is forwarded (P3).
+	frame = bytes.Clone(frame)
+	m, _ = decodeBind(frame[headerLen:])
+	for i := range m.params {
+		if i < len(s.types) {
+			m.params[i].Type = s.types[i]
+		}
+	}
+	po := &portal{stmt: c.reading(s)}
+	if st := s.single(); st != nil && st.Copy == sql.CopyFromClient {
+		return c.bindCopy(ctx, name, po, frame)
+	}
+	if po.action, err = c.boundAction(ctx, s, m.params); err != nil || c.discarding {
+		return err
+	}
+	if po.permit = s.permit; po.permit != nil && len(m.params) == 0 {
+		s.permit = nil // what was signed at Parse is exactly this
+	} else if po.permit, err = c.admit(ctx, po.action, s); err != nil {
+		return c.refuse(ctx, err)
+	}
+	if c.discarding { // an earlier message of the pipeline failed while this one was looked at
+		po.permit.Finish(gate.Outcome{State: approval.Failed, Rows: -1, Error: errSkipped})
+		return nil
+	}
+	if err := c.parseAgain(s, m.statement); err != nil {
+		return err
+	}
+	c.dropPortal(name, c.portals[name])
+	c.portals[name] = po
+	c.sent(po.action, po.permit, s)
+	c.unsynced = true
+	c.expect(expected{kind: expectBind, name: name, portal: po, stmt: s, permit: po.permit})
+	if err := c.forwardExecutable(ctx, po.permit, frame); err != nil {
+		c.unsent(po.permit, err)
+		return err
+	}
+	return nil
+}
+
+var errSkipped = sanitize.Const("not run: an earlier statement of the pipeline failed")
+
+// boundAction makes the Action of a bound statement.
+func (c *conn) boundAction(ctx context.Context, s *statement, params []countersign.Param) (*countersign.Action, error) {
+	if err := c.freshPath(ctx); err != nil {
+		return nil, err
+	}
+	return c.action(s, params), nil
+}
+
+func noStatement(name []byte) error {
+	if len(name) == 0 {
+		return serverError(codeNoStatement, "unnamed prepared statement does not exist")
+	}
+	return serverError(codeNoStatement, fmt.Sprintf("prepared statement \"%s\" does not exist", name))
+}
+
+// parseAgain puts a statement back under its name when code that cannot be seen may have replaced it.
+func (c *conn) parseAgain(s *statement, name []byte) error {
+	if !s.doubt {
+		return nil
+	}
+	s.doubt = false
+	c.expect(expected{kind: expectClose, own: true})
+	if err := c.forwardInert(appendTarget(nil, msgClose, 'S', name)); err != nil {
+		return err
+	}
+	c.expect(expected{kind: expectParse, own: true, name: string(name), stmt: s})
+	return c.forwardParse(s, s.frame)
+}
+
+func (c *conn) describe(ctx context.Context, frame []byte) error {
+	kind, name, err := decodeTarget(frame[headerLen:])
+	if err != nil {
+		return c.refuse(ctx, serverError(codeProtocol, "invalid message format"))
+	}
+	if p := c.portals[string(name)]; kind == 'P' && p != nil && p.bindFrame != nil {
+		return c.answerHere(ctx, appendFrame(nil, msgNoData))
+	}
+	c.expect(expected{kind: expectDescribe})
+	c.unsynced = true
+	return c.forwardInert(frame)
+}
+
+func (c *conn) execute(ctx context.Context, frame []byte) error {
+	name, _, err := decodeExecute(frame[headerLen:])
+	if err != nil {
+		return c.refuse(ctx, serverError(codeProtocol, "invalid message format"))
+	}
+	p := c.portals[string(name)]
+	if p == nil {
+		if err := c.settleChanging(ctx); err != nil || c.discarding {
+			return err
+		}
+		return c.refuse(ctx, serverError(codeNoCursor, fmt.Sprintf("portal \"%s\" does not exist", name)))
+	}
+	if p.bindFrame != nil {
+		return c.copyIn(ctx, p.stmt, p, bytes.Clone(frame))
+	}
+	if p.stmt.single() != nil && p.stmt.commits() {
+		// The intent of a COMMIT is durable before it is sent, whatever it commits.
+		if err := p.permit.Durable(ctx); err != nil {
+			return c.refuse(ctx, err)
+		}
+	}
+	p.ran = true
+	c.unsynced = true
+	c.expect(expected{kind: expectExecute, portal: p, stmt: p.stmt, permit: p.permit})
+	return c.forwardExecutable(ctx, p.permit, frame)
+}
+
+func (c *conn) close(ctx context.Context, frame []byte) error {
+	kind, name, err := decodeTarget(frame[headerLen:])
+	if err != nil {
+		return c.refuse(ctx, serverError(codeProtocol, "invalid message format"))
+	}
+	e := expected{kind: expectClose, name: string(name)}
+	if kind == 'S' {
+		e.before = c.statements[e.name]
+		delete(c.statements, e.name)
+	} else if p := c.portals[e.name]; p != nil {
+		// Its Executes may still be unanswered; the outcome is known then.
+		if err := c.settle(ctx); err != nil || c.discarding {
+			return err
+		}
+		unsent := p.bindFrame != nil
+		c.dropPortal(e.name, p)
+		if unsent {
+			return c.answerHere(ctx, appendFrame(nil, msgCloseComplete))
+		}
+	}
+	c.expect(e)
+	c.unsynced = true
+	return c.forwardInert(frame)
+}
+
+// sync ends a pipeline.
+func (c *conn) sync(ctx context.Context, frame []byte) error {
+	c.discarding = false
+	c.expect(expected{kind: expectSync})
+	if c.block.dirty {
+		c.block.commitSent = !c.block.open || c.block.commitSent
+	}
+	if err := c.forwardInert(frame); err != nil {
+		return err
+	}
+	c.cancelling.running()
+	defer c.cancelling.idle()
+	if err := c.drain(ctx); err != nil {
+		return err
+	}
+	return c.finishCut(ctx, true)
+}
+
+// settle has the server answer all that it was sent, without ending the pipeline.
+func (c *conn) settle(ctx context.Context) error {
+	if c.owed() == nil {
+		return nil
+	}
+	if err := c.forwardInert(flushFrame); err != nil {
+		return err
+	}
+	c.cancelling.running()
+	defer c.cancelling.idle()
+	if err := c.drain(ctx); err != nil {
+		return err
+	}
+	if c.relay.copyIn { // of a text that was run without being understood
+		if err := c.pump(ctx, c.owed().permit, nil); err != nil {
+			return err
+		}
+	}
+	return c.finishCut(ctx, false)
+}
+
+// settleChanging settles when something unanswered decides how the next message is to be understood.
+func (c *conn) settleChanging(ctx context.Context) error {
+	if !c.changing || c.owed() == nil {
+		return nil
+	}
+	if err := c.settle(ctx); err != nil {
+		return err
+	}
+	c.changing = false
+	return nil
+}
+
+// answerHere gives an answer of the server's kind without asking the server, in its turn.
+func (c *conn) answerHere(ctx context.Context, frame []byte) error {
+	if err := c.settle(ctx); err != nil || c.discarding {
+		return err
+	}
+	c.out = append(c.out, frame...)
+	return nil
+}
+
+// refuse answers a message of the extended protocol with an error. Like the server, it then ignores
+// everything up to the client's Sync; the server's transaction fails with it.
+func (c *conn) refuse(ctx context.Context, why error) error {
+	if err := c.settle(ctx); err != nil || c.discarding {
+		return err
+	}
+	if gone := c.gone(why); gone != nil {
+		return gone
+	}
+	return c.fail(ctx, why)
+}
+
+func (c *conn) fail(ctx context.Context, why error) error {
+	if c.status == 'T' || c.unsynced {
+		if err := c.ask(failing); err != nil {
+			return err
+		}
+		if err := c.drainOwn(ctx); err != nil {
+			return err
+		}
+	}
+	c.block.failed = true
+	c.discarding = true
+	c.out = appendReport(c.out, msgError, c.errorReport(why))
+	return c.flush(ctx)
+}
+
+// finishCut tells the client of a result that was cut off, once the server has nothing more to say.
+func (c *conn) finishCut(ctx context.Context, synced bool) error {
+	why := c.relay.cut
+	if why == nil {
+		return nil
+	}
+	c.relay.cut = nil
+	if synced {
+		return c.refuseSimple(ctx, cutReport{why})
+	}
+	if c.discarding { // the server has failed by itself
+		c.out = appendReport(c.out, msgError, c.errorReport(cutReport{why}))
+		return c.flush(ctx)
+	}
+	return c.fail(ctx, cutReport{why})
+}
+
+// serverFailed takes an error of the server. In the extended protocol it skips all it was sent up to the
+// next Sync, so what was expected of these messages is undone.
+func (c *conn) serverFailed(e *expected, body []byte) {
+	r := &c.relay
+	r.report = decodeReport(body)
+	r.failed = true
+	if r.report.severity == "FATAL" || r.report.severity == "PANIC" {
+		r.fatal = true
+	}
+	if e.kind == expectQuery || e.kind == expectCall {
+		return // ReadyForQuery follows
+	}
+	if e.kind == expectSync {
+		return // the commit at Sync failed: ReadyForQuery follows
+	}
+	c.block.failed = true
+	if e.portal != nil && e.kind != expectBind || e.kind == expectBind && e.portal != nil {
+		e.portal.settled = true
+		e.portal.permit.Finish(gate.Outcome{State: approval.Failed, Rows: -1, Error: c.said()})
+	}
+	if e.kind == expectParse && e.name == "" {
+		e.before = nil // a failed Parse has dropped the unnamed statement before it failed
+	}
+	last := c.head
+	for last < len(c.queue) && c.queue[last].kind != expectSync {
+		last++
+	}
+	c.discarding = last == len(c.queue)
+	for i := last - 1; i >= c.head; i-- {
+		c.undo(&c.queue[i])
+	}
+	for c.head < last {
+		n := last - c.head
+		c.pop()
+		if n == 1 {
+			break
+		}
+	}
+}
+
+// undo takes back what was noted of a message that the server did not process.
+func (c *conn) undo(e *expected) {
+	switch e.kind {
+	case expectParse:
+		if e.stmt == nil || e.own {
+			return
+		}
+		e.stmt.finishUnused()
+		if c.statements[e.name] == e.stmt {
+			c.restoreStatement(e)
+		}
+	case expectClose:
+		if e.before != nil && c.statements[e.name] == nil {
+			c.restoreStatement(e)
+		}
+	case expectBind:
+		if e.portal != nil && c.portals[e.name] == e.portal {
+			c.dropPortal(e.name, e.portal)
+		}
+	case expectExecute:
+		if e.portal != nil && !e.portal.settled {
+			e.portal.settled = true
+			e.portal.permit.Finish(gate.Outcome{State: approval.Failed, Rows: -1, Error: errSkipped})
+		}
+	case expectQuery, expectCall, expectDescribe, expectSync:
+	}
+}
+
+func (c *conn) restoreStatement(e *expected) {
+	if e.before == nil {
+		delete(c.statements, e.name)
+		return
+	}
+	c.statements[e.name] = e.before
+}
+
+// dropPortal forgets a portal, and settles its permit when nothing else will.
+func (c *conn) dropPortal(name string, p *portal) {
+	if p == nil {
+		return
+	}
+	if c.portals[name] == p {
+		delete(c.portals, name)
+	}
+	if p.permit == nil || p.settled {
+		return
+	}
+	p.settled = true
+	o := gate.Outcome{State: approval.Done, InBlock: c.block.open, Rows: p.rows}
+	if !p.ran {
+		o = gate.Outcome{State: approval.Failed, Rows: -1, Error: sanitize.Const("not run: bound and never executed")}
+	}
+	p.permit.Finish(o)
+}

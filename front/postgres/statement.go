@@ -1,0 +1,377 @@
+package postgres
+
+import (
+	"bytes"
+	"context"
+	"encoding/binary"
+	"slices"
+	"strconv"
+	"strings"
+	"unicode/utf8"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/approval"
+	"github.com/countersign-dev/countersign/classify/sql"
+	"github.com/countersign-dev/countersign/gate"
+	"github.com/countersign-dev/countersign/sanitize"
+)
+
+// statement is a text with what is known of it: of a query string, or prepared under a name.
+type statement struct {
+	text       countersign.Raw
+	types      []uint32 // of parameters, as Parse declares them; 0 where the server finds out
+	result     *sql.Result
+	shown      sanitize.Clean
+	understood bool
+
+	// permit is that of a text which is not understood, from Parse to the first Bind (P5).
+	permit *gate.Permit
+	// frame is the Parse as it was forwarded; nil when SQL PREPARE made the statement.
+	frame []byte
+	// doubt: code that cannot be seen ran since, and may have put another statement under the name.
+	doubt bool
+	// fetches is the permit of the DECLARE whose cursor this statement reads.
+	fetches *gate.Permit
+}
+
+// single returns the one statement of a text that has exactly one.
+func (s *statement) single() *sql.Statement {
+	if s.result != nil && len(s.result.Statements) == 1 {
+		return &s.result.Statements[0]
+	}
+	return nil
+}
+
+func (s *statement) at(i int) *sql.Statement {
+	if s.result == nil || i >= len(s.result.Statements) {
+		return nil
+	}
+	return &s.result.Statements[i]
+}
+
+func (s *statement) any(is func(*sql.Statement) bool) bool {
+	if s.result == nil {
+		return false
+	}
+	for i := range s.result.Statements {
+		if is(&s.result.Statements[i]) {
+			return true
+		}
+	}
+	return false
+}
+
+func (s *statement) commits() bool {
+	return s.any(func(st *sql.Statement) bool { return st.Tx == sql.TxCommit || st.Tx == sql.TxPrepare })
+}
+
+// changes reports whether it changes what later text means: settings, names of statements, the block.
+func (s *statement) changes() bool {
+	return s.any(func(st *sql.Statement) bool {
+		return st.Tx != sql.TxNone || len(st.Sets) > 0 || st.Prepare != "" || st.Deallocate != "" || st.DiscardAll
+	})
+}
+
+// takesCopy reports whether it reads COPY data from the client.
+func (s *statement) takesCopy() bool {
+	return s.any(func(st *sql.Statement) bool { return st.Copy == sql.CopyFromClient })
+}
+
+// endsFailed reports whether a server whose transaction has failed would still run it.
+func (s *statement) endsFailed() bool {
+	if s.result == nil {
+		return false
+	}
+	if s.result.Empty {
+		return true
+	}
+	st := s.at(0)
+	if st == nil {
+		return false
+	}
+	switch st.Tx {
+	case sql.TxCommit, sql.TxRollback, sql.TxRollbackTo, sql.TxPrepare:
+		return true
+	default:
+		return false
+	}
+}
+
+// recentTexts remembers the last few query strings of a connection with what is known of them, since
+// drivers send the same ones (BEGIN, COMMIT, SELECT 1) again and again.
+type recentTexts struct {
+	list [16]*statement
+	next int
+}
+
+func (r *recentTexts) find(text []byte, known *sql.Result) *statement {
+	for _, s := range r.list {
+		if s != nil && s.result == known && bytes.Equal(s.text, text) {
+			return s
+		}
+	}
+	return nil
+}
+
+func (r *recentTexts) add(s *statement) {
+	r.list[r.next] = s
+	r.next = (r.next + 1) % len(r.list)
+}
+
+// understand classifies a text as the session would run it now. The statement returned keeps a copy of it.
+func (c *conn) understand(ctx context.Context, text []byte) (*statement, error) {
+	if err := c.freshPath(ctx); err != nil {
+		return nil, err
+	}
+	r := c.front.classifier.Classify(text, sql.Settings{
+		StandardConformingStrings: c.state.conforming() && c.state.pathKnown,
+		UTF8:                      c.state.utf8(),
+		SearchPath:                c.state.path,
+		Prepared:                  c.prepared,
+	})
+	if s := c.recent.find(text, r); s != nil {
+		return s, nil
+	}
+	s := &statement{
+		text: slices.Clone(text), result: r,
+		understood: r.Parsed && !r.Effects.Any(countersign.Unknown) && r.Effects != 0 || r.Empty,
+		shown:      c.front.sanitizer.SQL(string(text), r.Credentials),
+	}
+	if len(text) <= 4<<10 {
+		c.recent.add(s)
+	}
+	return s, nil
+}
+
+// prepared tells the classifier what EXECUTE of a name would run.
+func (c *conn) prepared(name string) *sql.Statement {
+	s := c.statements[name]
+	if s == nil || s.doubt {
+		return nil
+	}
+	return s.single()
+}
+
+// freshPath asks the server for its search path when something may have changed it. In a failed
+// transaction the server does not answer, and runs nothing either.
+func (c *conn) freshPath(ctx context.Context) error {
+	if !c.state.pathStale || c.status == 'E' {
+		return nil
+	}
+	if err := c.settle(ctx); err != nil || c.discarding {
+		return err
+	}
+	c.state.pathKnown = false
+	wasUnsynced := c.unsynced
+	if err := c.ask(askPath); err != nil {
+		return err
+	}
+	c.relay.own = c.relay.own[:0]
+	if wasUnsynced {
+		if err := c.send(flushFrame); err != nil {
+			return err
+		}
+	} else if err := c.ownSync(); err != nil {
+		return err
+	}
+	if err := c.drain(ctx); err != nil {
+		return err
+	}
+	f := fields{b: c.relay.own}
+	n, size := f.uint16(), int32(f.uint32())
+	value := f.take(int(size))
+	if n == 1 && f.end() == nil {
+		c.state.path, c.state.pathKnown, c.state.pathStale = string(value), true, false
+	}
+	c.state.context = nil
+	return nil
+}
+
+// action makes the Action of a statement with its parameters.
+func (c *conn) action(s *statement, params []countersign.Param) *countersign.Action {
+	r := s.result
+	a := &countersign.Action{
+		Resource: c.sess.Resource().Name, Front: Name,
+		Text: s.text, Params: params, Context: c.bound(),
+		Shown: s.shown, Effects: r.Effects, Objects: r.Objects, Facts: r.Facts, Why: r.Why, Shape: r.Shape,
+	}
+	if r.Empty {
+		a.Effects = countersign.Session
+	}
+	if a.Effects == 0 {
+		a.Effects = countersign.Unknown
+	}
+	a.Facts.InTransaction = c.block.open
+	if len(params) > 0 {
+		a.Shown = sanitize.Join("\n", s.shown, c.shownParams(s, params))
+	}
+	a.Justification = c.justification(r, s.text)
+	return a
+}
+
+func (c *conn) justification(r *sql.Result, text []byte) countersign.Justification {
+	var j countersign.Justification
+	clean := func(v string) sanitize.Clean {
+		if v == "" {
+			return sanitize.Clean{}
+		}
+		return c.front.sanitizer.Text(v)
+	}
+	reason := r.Reason
+	if reason == "" && len(c.own) > 0 {
+		reason = c.own[ownReason]
+	}
+	j.Reason = clean(reason)
+	if len(c.own) > 0 {
+		j.Ticket, j.Run = clean(c.own[ownTicket]), clean(c.own[ownRun])
+	}
+	if trace := traceOf(text); j.Run.IsZero() && trace != "" {
+		j.Run = sanitize.Name(trace)
+	}
+	return j
+}
+
+// traceOf returns the trace that a sqlcommenter comment names: traceparent='00-TRACE-SPAN-01'.
+func traceOf(text []byte) string {
+	const key = "traceparent='"
+	i := bytes.LastIndex(text, []byte(key))
+	if i < 0 || bytes.LastIndex(text[:i], []byte("/*")) < 0 {
+		return ""
+	}
+	v := text[i+len(key):]
+	if len(v) < 36 || v[2] != '-' || v[35] != '-' {
+		return ""
+	}
+	for _, ch := range v[3:35] {
+		if !strings.ContainsRune("0123456789abcdef", rune(ch)) {
+			return ""
+		}
+	}
+	return string(v[3:35])
+}
+
+// shownParams is what people see of parameters.
+func (c *conn) shownParams(s *statement, params []countersign.Param) sanitize.Clean {
+	parts := make([]sanitize.Clean, 0, len(params)+1)
+	parts = append(parts, sanitize.Const("-- parameters:"))
+	const shown = 50
+	for i := range params {
+		if i == shown {
+			parts = append(parts, sanitize.Format("and %s more", sanitize.Int(int64(len(params)-shown))))
+			break
+		}
+		p := &params[i]
+		name := sanitize.Format("$%s =", sanitize.Int(int64(i+1)))
+		var v sanitize.Clean
+		switch text, ok := readable(p); {
+		case p.Null:
+			v = sanitize.Const("NULL")
+		case slices.Contains(s.result.CredentialParams, i+1):
+			v = c.front.sanitizer.Value("password", "x"+text)
+		case ok:
+			v = c.front.sanitizer.Value("", text)
+		default:
+			v = sanitize.Format("[%s bytes of type %s]", sanitize.Int(int64(len(p.Value))), sanitize.Int(int64(p.Type)))
+		}
+		parts = append(parts, sanitize.Join(" ", name, v))
+	}
+	return sanitize.Join(" ", parts...)
+}
+
+// readable returns a parameter as text, where its bytes are one.
+func readable(p *countersign.Param) (string, bool) {
+	const maxShown = 4096
+	v := p.Value
+	if p.Format == 0 {
+		if len(v) > maxShown || !utf8.Valid(v) {
+			return "", false
+		}
+		return string(v), true
+	}
+	switch {
+	case p.Type == oidBool && len(v) == 1:
+		return strconv.FormatBool(v[0] != 0), true
+	case p.Type == oidInt2 && len(v) == 2:
+		return strconv.Itoa(int(int16(binary.BigEndian.Uint16(v)))), true
+	case (p.Type == oidInt4) && len(v) == 4:
+		return strconv.Itoa(int(int32(binary.BigEndian.Uint32(v)))), true
+	case p.Type == oidInt8 && len(v) == 8:
+		return strconv.FormatInt(int64(binary.BigEndian.Uint64(v)), 10), true
+	case slices.Contains([]uint32{oidText, oidVarchar, oidBpchar, oidName, oidJSON, oidXML}, p.Type) && len(v) <= maxShown && utf8.Valid(v):
+		return string(v), true
+	case p.Type == oidJSONB && len(v) > 1 && len(v) <= maxShown && utf8.Valid(v[1:]):
+		return string(v[1:]), true
+	}
+	return "", false
+}
+
+// The types whose binary form is shown to people.
+const (
+	oidBool    = 16
+	oidName    = 19
+	oidInt8    = 20
+	oidInt2    = 21
+	oidInt4    = 23
+	oidText    = 25
+	oidJSON    = 114
+	oidXML     = 142
+	oidBpchar  = 1042
+	oidVarchar = 1043
+	oidJSONB   = 3802
+)
+
+// remember keeps what a completed statement prepared, and forgets what it dropped.
+func (c *conn) remember(e *expected, st *sql.Statement) {
+	switch {
+	case st.Prepare != "":
+		c.statements[st.Prepare] = preparedBySQL(e.stmt, st)
+	case st.DiscardAll:
+		for name := range c.statements {
+			if name != "" {
+				delete(c.statements, name)
+			}
+		}
+		if st.Tag == "DISCARD ALL" {
+			clear(c.statements)
+			c.state.sets, c.state.context, c.state.pathStale = nil, nil, true
+		}
+	case st.Deallocate != "":
+		delete(c.statements, st.Deallocate)
+	}
+	if strings.HasPrefix(st.Tag, "DECLARE") && e.permit != nil && len(c.cursors) < maxCursors {
+		c.cursors[cursorOf(e.stmt.text[st.Start:st.End])] = e.permit
+	}
+}
+
+// preparedBySQL is the statement that PREPARE leaves under its name.
+func preparedBySQL(from *statement, st *sql.Statement) *statement {
+	s := &statement{text: from.text, shown: from.shown, result: &sql.Result{Effects: countersign.Unknown}}
+	if body := st.PrepareBody; body != nil {
+		s.result = &sql.Result{
+			Statements: []sql.Statement{*body}, Effects: body.Effects, Objects: body.Objects, Facts: body.Facts,
+			Why: body.Why, Shape: from.result.Shape, Parsed: true,
+		}
+		s.understood = body.Effects != 0 && !body.Effects.Any(countersign.Unknown)
+	}
+	return s
+}
+
+// doubt notes that code which cannot be seen runs: it may prepare, drop and set anything.
+func (c *conn) doubt() {
+	for name, s := range c.statements {
+		if name != "" {
+			s.doubt = true
+		}
+	}
+	c.block.doubted = c.block.open
+	c.state.pathStale = true
+	c.state.context = nil
+}
+
+// finishUnused settles the permit of a text held at Parse that no Bind used.
+func (s *statement) finishUnused() {
+	if s.permit != nil {
+		s.permit.Finish(gate.Outcome{State: approval.Done, Rows: -1})
+		s.permit = nil
+	}
+}
