@@ -10,7 +10,7 @@ import (
 )
 
 // maxIndexed bounds the resources whose candidates are kept.
-const maxIndexed = 4096
+const maxIndexed = 1024
 
 // candidates is what can match on one resource: the rules whose resource part holds, by name, those that deny first.
 type candidates struct {

@@ -1,6 +1,7 @@
 package policy_test
 
 import (
+	"fmt"
 	"slices"
 	"strings"
 	"testing"
@@ -207,5 +208,97 @@ func TestEncodingKeepsTheFiles(t *testing.T) {
 	}
 	if _, err := policy.Decode(append(encoded, 0), policy.Features{}); err == nil {
 		t.Error("a byte too many decodes")
+	}
+}
+
+func TestAResourceThatChangesIsJudgedAnew(t *testing.T) {
+	s := load(t, policy.Features{}, `version: 1
+rules:
+  - {name: reads, match: {principal: {anyone: true}, resource: {env: test}, effects: [read]}, then: {allow: true}}
+  - {name: signed, match: {resource: {kind: postgres, env: prod}}, then: {review: [{count: 1, groups: [resource.reviewers]}]}}
+`)
+	res := countersign.Resource{Name: "shop", Kind: "postgres", Labels: map[string]string{"env": "test"}, Reviewers: []countersign.Group{"dba"}}
+	in := policy.Input{Principal: reader, Resource: &res, Effects: countersign.Read}
+	if d := s.Decide(in); d.Verdict != countersign.Allow {
+		t.Fatalf("%+v", d)
+	}
+	res.Labels["env"] = "prod" // the same map: what is kept must not share it
+	if d := s.Decide(in); d.Verdict != countersign.Review || !slices.Equal(d.Seats[0].Groups, []countersign.Group{"dba"}) {
+		t.Fatalf("with other labels: %+v", d)
+	}
+	res.Reviewers[0] = "security"
+	if d := s.Decide(in); d.Verdict != countersign.Review || !slices.Equal(d.Seats[0].Groups, []countersign.Group{"security"}) {
+		t.Fatalf("with other reviewers: %+v", d)
+	}
+	res.Reviewers = nil
+	if d := s.Decide(in); d.Verdict != countersign.Review || len(d.Seats) != 1 || len(d.Seats[0].Groups) != 0 {
+		t.Fatalf("without reviewers the seat must stay, and be for nobody: %+v", d)
+	}
+	res.Kind = "mcp"
+	if d := s.Decide(in); d.Verdict != countersign.Deny {
+		t.Fatalf("of another kind: %+v", d)
+	}
+	for i := range 3000 {
+		other := res
+		other.Name = countersign.ResourceName(fmt.Sprint(i))
+		in.Resource = &other
+		if d := s.Decide(in); d.Verdict != countersign.Deny {
+			t.Fatalf("resource %d: %+v", i, d)
+		}
+	}
+}
+
+func TestTooManySignaturesAreADenial(t *testing.T) {
+	text := "version: 1\nrules:\n"
+	for i := range 3 {
+		text += fmt.Sprintf("  - {name: r%d, match: {}, then: {review: [{count: 6, groups: [dba]}]}}\n", i)
+	}
+	d := load(t, policy.Features{}, text).Decide(policy.Input{Principal: reader, Resource: prod, Effects: countersign.Write})
+	want := countersign.Decision{
+		Verdict: countersign.Deny, Rules: []string{"r0", "r1", "r2"},
+		Reason: "rules r0, r1, r2 need 18 signatures together; an action may need at most 16",
+	}
+	if diff := cmp.Diff(want, d); diff != "" {
+		t.Error(diff)
+	}
+}
+
+func TestDistinctGroupsOfOneRuleAreSetsOfTheirOwn(t *testing.T) {
+	d := load(t, policy.Features{}, `version: 1
+rules:
+  - name: both
+    match: {}
+    then:
+      review:
+        - {count: 2, groups: [dba, security], distinct_groups: true}
+        - {count: 1, groups: [legal]}
+        - {count: 2, groups: [legal, leads], distinct_groups: true}
+`).Decide(policy.Input{Principal: reader, Resource: prod, Effects: countersign.Unknown | countersign.Write})
+	// Unknown is named by no rule, so the same question is asked without it.
+	if d.Verdict != countersign.Deny {
+		t.Fatalf("a rule without effects names unknown: %+v", d)
+	}
+	d = load(t, policy.Features{}, "version: 1\nrules:\n  - {name: both, match: {any_effect: [unknown, write]}, then: {review: [{count: 2, groups: [dba, security], distinct_groups: true}, {count: 1, groups: [legal]}, {count: 2, groups: [legal, leads], distinct_groups: true}]}}\n").
+		Decide(policy.Input{Principal: reader, Resource: prod, Effects: countersign.Unknown | countersign.Write})
+	var sets []string
+	for _, seat := range d.Seats {
+		sets = append(sets, seat.Distinct)
+	}
+	if !slices.Equal(sets, []string{"both", "both", "", "both/3", "both/3"}) {
+		t.Errorf("sets %q", sets)
+	}
+}
+
+func TestAScopeLimitsEveryRuleOfItsFile(t *testing.T) {
+	s := load(t, policy.Features{},
+		"version: 1\nscope: {team: shop}\nrules:\n  - {name: a, match: {principal: {anyone: true}, effects: [read]}, then: {allow: true, limit: {rows: 5}}}\n  - {name: b, match: {}, then: {limit: {rows: 3}}}\n",
+		"version: 1\nrules:\n  - {name: c, match: {principal: {anyone: true}, effects: [read]}, then: {allow: true, limit: {rows: 9}}}\n")
+	in := policy.Input{Principal: reader, Resource: prod, Effects: countersign.Read}
+	if d := s.Decide(in); d.Limits.Rows != 3 || !slices.Equal(d.Rules, []string{"a", "c"}) {
+		t.Errorf("on the team's resource: %+v", d)
+	}
+	in.Resource = stage
+	if d := s.Decide(in); d.Limits.Rows != 9 || !slices.Equal(d.Rules, []string{"c"}) {
+		t.Errorf("on another's: %+v", d)
 	}
 }
