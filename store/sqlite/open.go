@@ -177,10 +177,10 @@ func (s *Store) discardUnfinishedStart(path string) error {
 		return refuse("put the folder of keys back as it was, or give another data_dir", nil,
 			"the keys in %s come from a start that was cut short, but the store in %s is in use", s.options.KeysDir, s.options.Dir)
 	}
-	if err := errors.Join(s.conn.Close(), s.db.Close()); err != nil {
+	if err := errors.Join(s.folder.Close(), s.conn.Close(), s.db.Close()); err != nil {
 		return err
 	}
-	s.conn, s.db, s.stmt = nil, nil, nil
+	s.folder, s.conn, s.db = nil, nil, nil
 	for _, suffix := range []string{"", "-wal", "-shm"} {
 		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
 			return err
@@ -211,7 +211,19 @@ func (s *Store) openDatabase(path string) error {
 	if err := f.Close(); err != nil {
 		return err
 	}
-	s.db, err = sql.Open("sqlite", dataSource(abs, url.Values{
+	if s.db, err = openWriter(abs); err != nil {
+		return err
+	}
+	if s.conn, err = s.db.Conn(background()); err != nil {
+		return err
+	}
+	s.folder, err = openWriter(abs)
+	return err
+}
+
+// openWriter opens a database for one connection that may write.
+func openWriter(path string) (*sql.DB, error) {
+	db, err := sql.Open("sqlite", dataSource(path, url.Values{
 		"mode": {"rw"},
 		"_pragma": {
 			"busy_timeout(5000)", "page_size(" + strconv.Itoa(pageSize) + ")", "journal_mode(WAL)", "synchronous(FULL)",
@@ -220,13 +232,10 @@ func (s *Store) openDatabase(path string) error {
 		"_dqs": {"0"},
 	}))
 	if err != nil {
-		return err
+		return nil, err
 	}
-	s.db.SetMaxOpenConns(1)
-	if s.conn, err = s.db.Conn(background()); err != nil {
-		return err
-	}
-	return nil
+	db.SetMaxOpenConns(1)
+	return db, nil
 }
 
 const pageSize = 8192
@@ -475,6 +484,7 @@ func (s *Store) Verifiers() (note.Verifiers, error) {
 // start begins the goroutines.
 func (s *Store) start() {
 	go s.write()
-	s.aside.Add(1)
+	s.aside.Add(2)
 	go s.keepOutside()
+	go s.foldBeside()
 }

@@ -59,6 +59,8 @@ type Store struct {
 	db      *sql.DB // the writer's
 	conn    *sql.Conn
 	reader  *sql.DB
+	folder  *sql.DB    // folds the write-ahead log into the database
+	folding sync.Mutex // held while that is done
 	stmt    *statements
 	files   *files
 	queue   *queue
@@ -72,6 +74,7 @@ type Store struct {
 
 	active   atomic.Pointer[gate.Active]
 	head     atomic.Pointer[head]
+	pages    atomic.Int64 // in the write-ahead log, about
 	clock    atomic.Int64 // the latest time handed out, in microseconds
 	failure  atomic.Pointer[error]
 	failOnce sync.Once
@@ -92,6 +95,7 @@ type Store struct {
 	events  []*countersign.Event
 	hashes  []tlog.Hash
 	flat    []byte
+	foldAt  int64 // pages in the write-ahead log at which the writer folds
 }
 
 // head is the durable end of the trail. It is never changed once published.
@@ -206,6 +210,9 @@ func (s *Store) release() error {
 	var err error
 	if s.reader != nil {
 		err = errors.Join(err, s.reader.Close())
+	}
+	if s.folder != nil {
+		err = errors.Join(err, s.folder.Close())
 	}
 	if s.stmt != nil {
 		err = errors.Join(err, s.stmt.close())

@@ -147,6 +147,8 @@ func (s *Store) write() {
 			return
 		}
 		s.commit(batch)
+		s.foldNow()
+		s.queue.gather(s.queue.count.Load() + int64(len(batch)))
 		clear(batch)
 	}
 }
@@ -280,6 +282,7 @@ func (s *Store) appendEvents(events []*countersign.Event, at time.Time) (*trail.
 			return nil, err
 		}
 	}
+	s.pages.Add(int64((len(enc.entries)+len(hashes)*tlog.HashSize)/pageSize) + 3)
 	_, err = s.stmt.batch.Exec(s.position(first), len(events), at.UnixMicro(),
 		s.intents.low(s.position(tree.Size())), enc.entries, s.flatten(hashes))
 	return tree, err
