@@ -2,6 +2,8 @@ package api
 
 import (
 	"context"
+	"errors"
+	"fmt"
 	"net/http"
 	"strconv"
 	"time"
@@ -51,8 +53,9 @@ type Summary struct {
 
 // You is what the caller can do with a request.
 type You struct {
-	CanSign bool           `json:"can_sign"`
-	Why     sanitize.Clean `json:"why,omitzero" doc:"why not"`
+	Principal string         `json:"principal"`
+	CanSign   bool           `json:"can_sign"`
+	Why       sanitize.Clean `json:"why,omitzero" doc:"why not"`
 }
 
 type requestPath struct {
@@ -103,9 +106,9 @@ func (a *API) requestRoutes() {
 	} {
 		register(a, huma.Operation{
 			OperationID: string(v.verdict) + "-request", Method: http.MethodPost, Path: path + "/" + string(v.verdict), Tags: tag,
-			Summary: v.summary, Description: "Takes a token for reviewing, where review_auth allows it, from loopback only.",
+			Summary: v.summary, Description: "Only a person's token for reviewing gives a verdict, where review_auth allows it, and from loopback only. Every other attempt is refused and recorded.",
 			Errors: []int{http.StatusForbidden, http.StatusNotFound, http.StatusConflict},
-		}, []token.Use{token.Review}, a.review(v.verdict))
+		}, either, a.review(v.verdict))
 	}
 }
 
@@ -188,9 +191,6 @@ func (a *API) cancel(ctx context.Context, who caller, in *cancelInput) (*request
 
 func (a *API) review(v approval.Verdict) func(context.Context, caller, *verdictInput) (*requestOutput, error) {
 	return func(ctx context.Context, who caller, in *verdictInput) (*requestOutput, error) {
-		if err := a.maySignHere(who); err != nil {
-			return nil, err
-		}
 		review := approval.Review{Verdict: v, Reason: a.reason(in.Body.Reason)}
 		if err := review.Digest.UnmarshalText([]byte(in.Body.Digest)); err != nil {
 			return nil, invalid(sanitize.Const("digest is not 64 hexadecimal digits"), sanitize.Clean{})
@@ -198,32 +198,46 @@ func (a *API) review(v approval.Verdict) func(context.Context, caller, *verdictI
 		if err := review.View.UnmarshalText([]byte(in.Body.ViewDigest)); err != nil {
 			return nil, invalid(sanitize.Const("view_digest is not 64 hexadecimal digits"), sanitize.Clean{})
 		}
-		by := gate.Reviewer{Principal: who.Holder, Login: who.Login, Presence: approval.PresenceToken}
+		// An attempt without presence goes to the gate too: it refuses every one of them, and records it.
+		by := gate.Reviewer{Principal: who.Holder, Login: who.Login}
+		absent := a.absent(who)
+		if absent == nil {
+			by.Presence = approval.PresenceToken
+		}
 		rec, err := a.o.Gate.Review(ctx, by, countersign.RequestID(in.ID), review)
-		if err != nil {
+		var refused *countersign.Error
+		switch {
+		case err == nil && absent != nil:
+			return nil, fmt.Errorf("the gate took a verdict without presence on %s", in.ID)
+		case err == nil:
+			return a.output(who, rec), nil
+		case absent != nil && errors.As(err, &refused) && refused.Kind == countersign.ErrDenied:
+			return nil, absent
+		default:
 			return nil, err
 		}
-		return a.output(who, rec), nil
 	}
 }
 
-// maySignHere is the interim's own bounds (P2): only where review_auth allows it, and only from this machine.
-func (a *API) maySignHere(who caller) error {
+// absent says why the caller's token does not stand for a person who is present (P2), or returns nil:
+// for a person's token for reviewing, where review_auth allows it, on this machine.
+func (a *API) absent(who caller) error {
+	refuse := func(message, detail, hint sanitize.Clean) error {
+		return &countersign.Error{Kind: countersign.ErrDenied, Message: message, Detail: detail, Hint: hint}
+	}
 	switch {
+	case who.person() == "":
+		return refuse(sanitize.Format("%s may not review: agents, keys and services never sign", sanitize.Name(who.Holder.ID())),
+			sanitize.Clean{}, sanitize.Const("a person other than the requester has to sign"))
+	case who.Use != token.Review:
+		return refuse(sanitize.Const("this token does not sign"), sanitize.Const("it is for connecting, and a token is never for both"),
+			sanitize.Const("sign with a token for reviewing: countersign token new --use review makes one"))
 	case !a.o.ReviewByToken:
-		return &countersign.Error{
-			Kind:    countersign.ErrDenied,
-			Message: sanitize.Const("a token does not sign: it does not prove that a person is present"),
-			Detail:  sanitize.Const("review_auth: token is not configured"),
-			Hint:    sanitize.Const("for a trial on loopback, set review_auth: token in the gateway's configuration"),
-		}
+		return refuse(sanitize.Const("a token does not sign: it does not prove that a person is present"), sanitize.Const("review_auth: token is not configured"),
+			sanitize.Const("for a trial on loopback, set review_auth: token in the gateway's configuration"))
 	case !who.here:
-		return &countersign.Error{
-			Kind:    countersign.ErrDenied,
-			Message: sanitize.Const("a token signs on loopback only"),
-			Detail:  sanitize.Const("this request came from another machine, or through a proxy"),
-			Hint:    sanitize.Const("sign on the machine where the gateway runs"),
-		}
+		return refuse(sanitize.Const("a token signs on loopback only"), sanitize.Const("this request came from another machine, or through a proxy"),
+			sanitize.Const("sign on the machine where the gateway runs"))
 	}
 	return nil
 }
@@ -259,16 +273,15 @@ func (a *API) summary(who caller, rec gate.Record) Summary {
 			s.Needs = append(s.Needs, seatText(seat))
 		}
 	}
-	switch person := who.person(); {
-	case person == "":
-		s.You.Why = sanitize.Const("agents, keys and services never sign")
-	case who.Use != token.Review:
-		s.You.Why = sanitize.Const("this token is for connecting; a token for reviewing signs")
-	default:
-		s.You.CanSign, s.You.Why = a.o.Gate.CanSign(person, rec)
-		if err := a.maySignHere(who); err != nil && s.You.CanSign {
-			s.You = You{Why: sanitize.Const("signing by token is off here: see health")}
+	s.You.Principal = who.Holder.ID()
+	var refused *countersign.Error
+	if errors.As(a.absent(who), &refused) {
+		s.You.Why = refused.Message
+		if !refused.Detail.IsZero() {
+			s.You.Why = sanitize.Join(": ", refused.Message, refused.Detail)
 		}
+	} else {
+		s.You.CanSign, s.You.Why = a.o.Gate.CanSign(who.person(), rec)
 	}
 	return s
 }

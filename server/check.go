@@ -10,8 +10,8 @@ import (
 	"strconv"
 	"strings"
 
-	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/credential"
+	"github.com/countersign-dev/countersign/front/postgres"
 	"github.com/countersign-dev/countersign/identity/token"
 )
 
@@ -366,8 +366,9 @@ func upstreamMistake(text string) string {
 	if strings.Contains(text, "://") || strings.Contains(text, "@") {
 		return form + ", without scheme, user or password: those belong to roles"
 	}
-	addr, db, ok := strings.Cut(text, "/")
-	if !ok || db == "" || len(db) > 63 || strings.ContainsAny(db, "/?\x00") {
+	place, _, _ := strings.Cut(text, "?")
+	addr, db, ok := strings.Cut(place, "/")
+	if !ok || db == "" || len(db) > 63 || strings.ContainsAny(db, "/\x00") {
 		return form
 	}
 	host, port, err := net.SplitHostPort(addr)
@@ -377,26 +378,8 @@ func upstreamMistake(text string) string {
 	if n, err := strconv.ParseUint(port, 10, 16); err != nil || n == 0 {
 		return form + ", and the port a number up to 65535"
 	}
+	if err := postgres.CheckUpstream(text); err != nil {
+		return err.Error()
+	}
 	return ""
-}
-
-// groupNames returns every group that someone is in or that a resource names, for rules to be checked against.
-func (c *Config) groupNames() map[countersign.Group]bool {
-	names := map[countersign.Group]bool{}
-	add := func(gs []string) {
-		for _, g := range gs {
-			names[countersign.Group(g)] = true
-		}
-	}
-	for _, p := range c.People {
-		add(p.Groups)
-	}
-	for _, a := range c.Agents {
-		add(a.Groups)
-	}
-	for _, r := range c.Resources {
-		add(r.Owners)
-		add(r.Reviewers)
-	}
-	return names
 }

@@ -21,7 +21,7 @@ type Config struct {
 	// at first start, readable by the gateway alone. A store whose keys are gone is refused.
 	KeysDir string `yaml:"keys_dir"`
 	// Checkpoints is the folder outside the store to which every checkpoint of the trail is written, so
-	// that a store put back to an older state is noticed. By default the folder checkpoints in keys_dir.
+	// that a store put back to an older state is noticed. By default the folder checkpoints beside keys_dir.
 	Checkpoints string `yaml:"checkpoints"`
 	// PublicURL is the gateway's address as people type it; links begin with it. It names a host, never
 	// an IP address. By default http://localhost and the port of listen.web.
@@ -172,6 +172,11 @@ func LoadConfig(file string) (*Config, error) {
 	return c, nil
 }
 
+// mistakeAt returns a mistake found after the check, when the configuration meets the machine.
+func (c *Config) mistakeAt(key, format string, args ...any) error {
+	return &ConfigError{Mistakes: []Mistake{{File: c.src.file, Line: c.src.line(key), Key: key, Text: fmt.Sprintf(format, args...)}}}
+}
+
 // complete fills in defaults and makes paths absolute.
 func (c *Config) complete() error {
 	abs, err := filepath.Abs(c.src.file)
@@ -180,7 +185,7 @@ func (c *Config) complete() error {
 	}
 	dir := filepath.Dir(abs)
 	if c.Checkpoints == "" && c.KeysDir != "" {
-		c.Checkpoints = filepath.Join(c.KeysDir, "checkpoints")
+		c.Checkpoints = filepath.Join(filepath.Dir(c.KeysDir), "checkpoints")
 	}
 	for _, p := range []*string{&c.DataDir, &c.KeysDir, &c.Checkpoints, &c.Policy, &c.Listen.TLS.Cert, &c.Listen.TLS.Key} {
 		if *p != "" && !filepath.IsAbs(*p) {
@@ -291,4 +296,14 @@ func groups(names []string) []countersign.Group {
 		gs = append(gs, countersign.Group(n))
 	}
 	return gs
+}
+
+// Resource returns a resource by name.
+func (c *Config) Resource(name countersign.ResourceName) (countersign.Resource, bool) {
+	for _, r := range c.resources() {
+		if r.Name == name {
+			return r, true
+		}
+	}
+	return countersign.Resource{}, false
 }

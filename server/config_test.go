@@ -62,7 +62,7 @@ func TestConfigLoads(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if !filepath.IsAbs(c.DataDir) || c.Checkpoints != filepath.Join(c.KeysDir, "checkpoints") || c.Store != StoreSQLite {
+	if !filepath.IsAbs(c.DataDir) || c.Checkpoints != filepath.Join(filepath.Dir(c.KeysDir), "checkpoints") || c.Store != StoreSQLite {
 		t.Errorf("defaults: %+v", c)
 	}
 	if c.Resources[0].DefaultRole != "app" {
