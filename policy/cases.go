@@ -59,7 +59,7 @@ func (t TestResult) String() string {
 	}
 	if t.Explanation != nil {
 		for line := range strings.Lines(t.Explanation.String()) {
-			fmt.Fprintf(&b, "      | %s", line)
+			b.WriteString(strings.TrimRight("      | "+line, " \n") + "\n")
 		}
 	}
 	return strings.TrimRight(b.String(), "\n")
