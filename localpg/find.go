@@ -2,6 +2,7 @@ package localpg
 
 import (
 	"errors"
+	"fmt"
 	"os"
 	"os/exec"
 	"path/filepath"
@@ -77,7 +78,20 @@ func installIn(dir string) (Install, bool) {
 		return Install{}, false // a relative PATH element would run what lies in the current folder
 	}
 	in := Install{Bin: filepath.Clean(dir)}
-	return in, executable(in.Tool("initdb")) && executable(in.Tool("postgres"))
+	if !in.complete() {
+		return Install{}, false
+	}
+	// PATH may hold links to some of the programs; the folder they lead to holds them all.
+	if real, err := filepath.EvalSymlinks(in.Tool("postgres")); err == nil {
+		if there := (Install{Bin: filepath.Dir(real)}); there.complete() {
+			return there, true
+		}
+	}
+	return in, true
+}
+
+func (in Install) complete() bool {
+	return executable(in.Tool("initdb")) && executable(in.Tool("postgres"))
 }
 
 func executable(file string) bool {
@@ -98,14 +112,17 @@ func versionIn(dir string) float64 {
 // Tool returns the path of one of the installation's programs.
 func (in Install) Tool(name string) string { return filepath.Join(in.Bin, name) }
 
-// Psql returns the path of psql: the installation's own, else the one in PATH.
-func (in Install) Psql() (string, error) {
-	if own := in.Tool("psql"); executable(own) {
+// Psql returns the path of psql.
+func (in Install) Psql() (string, error) { return in.Client("psql") }
+
+// Client returns the path of a client program: the installation's own, else the one in PATH.
+func (in Install) Client(name string) (string, error) {
+	if own := in.Tool(name); executable(own) {
 		return own, nil
 	}
-	path, err := exec.LookPath("psql")
+	path, err := exec.LookPath(name)
 	if err != nil {
-		return "", errors.New("psql is not installed; install it with: apt-get install postgresql-client")
+		return "", fmt.Errorf("%s is not installed; install it with: apt-get install postgresql-client postgresql", name)
 	}
 	return path, nil
 }

@@ -30,6 +30,15 @@ func TestFindOrder(t *testing.T) {
 	fakeInstall(t, filepath.Join(root, "pg/18/bin"), "psql") // newer, but without a server
 	fakeInstall(t, filepath.Join(root, "pg/9/bin"), "initdb", "postgres")
 	configured := fakeInstall(t, filepath.Join(root, "configured"), "initdb", "postgres")
+	linked := filepath.Join(root, "linked")
+	if err := os.Mkdir(linked, 0o755); err != nil {
+		t.Fatal(err)
+	}
+	for _, tool := range []string{"initdb", "postgres"} {
+		if err := os.Symlink(filepath.Join(newest, tool), filepath.Join(linked, tool)); err != nil {
+			t.Fatal(err)
+		}
+	}
 	patterns := []string{filepath.Join(root, "pg/*/bin")}
 	config := func() string { return configured }
 	none := func() string { return "" }
@@ -41,6 +50,7 @@ func TestFindOrder(t *testing.T) {
 		want       string
 	}{
 		{"path first", clientOnly + ":" + inPath, patterns, config, inPath},
+		{"where links in path lead to", linked, nil, none, newest},
 		{"then the newest complete one", clientOnly, patterns, config, newest},
 		{"then pg_config", clientOnly, nil, config, configured},
 		{"a relative element of PATH is not used", "path:.", nil, none, ""},
