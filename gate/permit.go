@@ -224,3 +224,16 @@ func (g *Gate) settle(ctx context.Context, id countersign.RequestID, action coun
 }
 
 func stateName(s approval.State) sanitize.Clean { return sanitize.Name(string(s)) }
+
+// Left returns how many rows the limit of the statement still allows, or -1 when it has none. A front
+// uses it to end a result exactly at its limit; Count decides.
+func (p *Permit) Left() int64 {
+	switch {
+	case p.over:
+		return 0
+	case p.limits.Rows == 0:
+		return -1
+	default:
+		return p.limits.Rows - p.rows
+	}
+}

@@ -184,6 +184,7 @@ func (c *conn) runCopy(ctx context.Context, s *statement, po *portal, a *counter
 	if err := c.forwardExecutable(ctx, p, bindFrame); err != nil {
 		return err
 	}
+	po.owed++
 	c.expect(expected{kind: expectExecute, portal: po, stmt: s, permit: p})
 	if err := c.forwardExecutable(ctx, p, frame); err != nil {
 		return err

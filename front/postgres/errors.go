@@ -98,5 +98,10 @@ func (c *conn) errorReport(err error) report {
 	if errors.As(err, &r) {
 		return r.report
 	}
-	return c.reportOf(err)
+	told := c.reportOf(err)
+	var cut cutReport
+	if errors.As(err, &cut) && isLimit(err) {
+		told.code = codeResultLimit
+	}
+	return told
 }

@@ -21,6 +21,8 @@ type portal struct {
 	ran     bool  // an Execute was forwarded
 	settled bool  // its outcome is among those awaiting, or recorded
 	rows    int64 // of the parts fetched so far
+	owed    int   // Executes that the server has not answered yet
+	dropped bool  // it is gone on the server once these are answered
 
 	// bindFrame is the Bind of a COPY FROM STDIN, which goes upstream with its Execute, once the data is there.
 	bindFrame []byte
@@ -105,17 +107,21 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	// From here on the bytes are the gateway's own copy: what is judged is what is forwarded (P3).
 	frame = bytes.Clone(frame)
 	m, _ = decodeBind(frame[headerLen:])
-	for i := range m.params {
-		if i < len(s.types) {
-			m.params[i].Type = s.types[i]
-		}
-	}
+	s.typeParams(m.params)
 	po := &portal{stmt: c.reading(s)}
 	if st := s.single(); st != nil && st.Copy == sql.CopyFromClient {
 		return c.bindCopy(ctx, name, po, frame)
 	}
 	if po.action, err = c.boundAction(ctx, s, m.params); err != nil || c.discarding {
 		return err
+	}
+	if untyped(m.params) && c.sess.Judge(po.action).Verdict != countersign.Allow {
+		// Who signs must see values, and sign their types.
+		if err := c.learnTypes(ctx, s, m.statement); err != nil || c.discarding {
+			return err
+		}
+		s.typeParams(m.params)
+		po.action = c.action(s, m.params)
 	}
 	if po.permit = s.permit; po.permit != nil && len(m.params) == 0 {
 		s.permit = nil // what was signed at Parse is exactly this
@@ -139,6 +145,51 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 		return err
 	}
 	return nil
+}
+
+// typeParams gives parameters their types: those that Parse declares, else those the server told.
+func (s *statement) typeParams(params []countersign.Param) {
+	for i := range params {
+		p := &params[i]
+		if i < len(s.types) {
+			p.Type = s.types[i]
+		}
+		if p.Type == 0 && i < len(s.learned) {
+			p.Type = s.learned[i]
+		}
+	}
+}
+
+func untyped(params []countersign.Param) bool {
+	for i := range params {
+		if params[i].Type == 0 {
+			return true
+		}
+	}
+	return false
+}
+
+// learnTypes asks the server for the types of a statement's parameters.
+func (c *conn) learnTypes(ctx context.Context, s *statement, name []byte) error {
+	c.unsynced = true
+	c.expect(expected{kind: expectDescribe, own: true, stmt: s})
+	if err := c.forwardInert(appendTarget(nil, msgDescribe, 'S', name)); err != nil {
+		return err
+	}
+	return c.settle(ctx)
+}
+
+// learn takes a ParameterDescription.
+func (s *statement) learn(body []byte) {
+	f := fields{b: body}
+	n := int(f.uint16())
+	if len(f.b) != 4*n {
+		return
+	}
+	s.learned = make([]uint32, n)
+	for i := range s.learned {
+		s.learned[i] = f.uint32()
+	}
 }
 
 var errSkipped = sanitize.Const("not run: an earlier statement of the pipeline failed")
@@ -180,7 +231,11 @@ func (c *conn) describe(ctx context.Context, frame []byte) error {
 	if p := c.portals[string(name)]; kind == 'P' && p != nil && p.bindFrame != nil {
 		return c.answerHere(ctx, appendFrame(nil, msgNoData))
 	}
-	c.expect(expected{kind: expectDescribe})
+	e := expected{kind: expectDescribe}
+	if kind == 'S' {
+		e.stmt = c.statements[string(name)]
+	}
+	c.expect(e)
 	c.unsynced = true
 	return c.forwardInert(frame)
 }
@@ -207,6 +262,7 @@ func (c *conn) execute(ctx context.Context, frame []byte) error {
 		}
 	}
 	p.ran = true
+	p.owed++
 	c.unsynced = true
 	c.expect(expected{kind: expectExecute, portal: p, stmt: p.stmt, permit: p.permit})
 	return c.forwardExecutable(ctx, p.permit, frame)
@@ -425,7 +481,8 @@ func (c *conn) dropPortal(name string, p *portal) {
 	if c.portals[name] == p {
 		delete(c.portals, name)
 	}
-	if p.permit == nil || p.settled {
+	p.dropped = true
+	if p.permit == nil || p.settled || p.owed > 0 {
 		return
 	}
 	p.settled = true

@@ -37,6 +37,10 @@ type relayState struct {
 	partial int   // bytes of a row that are still to come
 	rows    int64 // rows and bytes walked and not yet counted
 	bytes   int64
+	// left is how many of them the statement's limit allows; the row after these begins at edge.
+	left      int64
+	edge      int
+	edgeBytes int64
 	// undurable are the permits whose intent must be durable before another byte goes to the client (P6).
 	undurable []*gate.Permit
 	// cut is why the result may not go on: a limit, or an intent that could not be recorded. Until the
@@ -151,6 +155,10 @@ func (c *conn) walk(ctx context.Context) error {
 			}
 			if rowsFrom < 0 {
 				rowsFrom = b.r
+				r.left, r.edge = e.counter().Left(), -1
+			}
+			if r.rows == r.left {
+				r.edge, r.edgeBytes = b.r, r.bytes
 			}
 			r.rows++
 			r.bytes += int64(size)
@@ -201,11 +209,18 @@ func (c *conn) countRows(ctx context.Context, start, rowsFrom int) int {
 	if e.portal != nil {
 		e.portal.rows += rows
 	}
-	err := e.counter().Count(rows, size)
+	p := e.counter()
+	if r.edge > rowsFrom && p.Count(r.left, r.edgeBytes) == nil {
+		// The rows up to the limit go; the next one ends the result.
+		rowsFrom, rows, size = r.edge, rows-r.left, size-r.edgeBytes
+	}
+	err := p.Count(rows, size)
 	if err == nil {
 		return start
 	}
-	_ = c.pass(ctx, c.back.buf[start:rowsFrom])
+	if failed := c.pass(ctx, c.back.buf[start:rowsFrom]); failed != nil {
+		err = failed
+	}
 	c.cutOff(ctx, err)
 	return c.back.r
 }
@@ -304,6 +319,9 @@ func (c *conn) answer(typ byte, body []byte) (keep bool, err error) {
 	case expectDescribe:
 		switch typ {
 		case msgParameterDescripton:
+			if e.stmt != nil {
+				e.stmt.learn(body)
+			}
 			return keep, nil
 		case msgRowDescription, msgNoData:
 			c.pop()
@@ -353,7 +371,14 @@ func (c *conn) result(e *expected, typ byte, body []byte) error {
 	default:
 		return upstreamError(errUpstreamWords)
 	}
-	if e.kind == expectExecute || typ == msgReady {
+	if e.kind == expectExecute {
+		if po := e.portal; po != nil {
+			if po.owed--; po.dropped {
+				c.dropPortal(e.name, po)
+			}
+		}
+		c.pop()
+	} else if typ == msgReady {
 		c.pop()
 	}
 	return nil

@@ -18,6 +18,7 @@ import (
 	"github.com/jackc/pgx/v5/pgconn"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/approval"
 	"github.com/countersign-dev/countersign/classify/sql"
 	"github.com/countersign-dev/countersign/gate"
 	"github.com/countersign-dev/countersign/gatetest"
@@ -209,4 +210,15 @@ func sqlState(err error) string {
 	return ""
 }
 
-var _ = gate.Committed
+// onlyUse is the one use of the newest request.
+func (r *rig) onlyUse() approval.Use {
+	r.t.Helper()
+	recs, err := r.Store.Requests(context.Background(), gate.Filter{Limit: 10})
+	if err != nil {
+		r.t.Fatal(err)
+	}
+	if len(recs) == 0 || len(recs[0].Request.Uses) != 1 {
+		return approval.Use{}
+	}
+	return recs[0].Request.Uses[0]
+}

@@ -20,6 +20,7 @@ import (
 type statement struct {
 	text       countersign.Raw
 	types      []uint32 // of parameters, as Parse declares them; 0 where the server finds out
+	learned    []uint32 // the same, as the server told in a ParameterDescription
 	result     *sql.Result
 	shown      sanitize.Clean
 	understood bool
