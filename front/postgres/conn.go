@@ -151,6 +151,7 @@ func (c *conn) serve(ctx context.Context) {
 		}
 	}()
 	err := c.run(ctx)
+	c.front.memory.give(c.taken)
 	close(closed)
 	c.front.cancels.remove(c.key)
 	c.finish(err)
