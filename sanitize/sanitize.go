@@ -1,17 +1,16 @@
 package sanitize
 
 import (
-	"crypto/hmac"
-	"crypto/sha256"
-	"encoding/hex"
-	"regexp"
-	"sort"
+	"slices"
 	"strings"
 	"unicode"
+	"unicode/utf8"
 )
 
-// Kind names what was found: "email", "payment-card", "password", "github-token", …
-type Kind string
+// MaxText is how many bytes of one text are kept. What is beyond it, up from the last white space
+// before it, is replaced by a placeholder that tells its length; a text that long without white space is
+// replaced as a whole.
+const MaxText = 1 << 20
 
 // Span is a part of a text, in bytes: [Start, End).
 type Span struct {
@@ -21,9 +20,13 @@ type Span struct {
 
 // Options configure a Sanitizer.
 type Options struct {
-	// Key makes the pseudonyms in placeholders ([email:7f3a9c2e51b0]). Without it they carry the kind only.
+	// Key makes the pseudonyms in placeholders ([email:7f3a9c2e51b0]): equal values get equal ones. Without
+	// it placeholders carry the kind only. Whoever may have texts sanitized and sees the results can test
+	// guesses; see Kind.LowEntropy.
 	Key []byte
-	// Strict drops every literal, whether a detector knows it or not.
+	// Strict drops every literal, whether a detector knows it or not: of a statement every string, number
+	// and comment; of any other text every quoted string, and every word that holds a digit. Names before a
+	// ':' stay, as do types' lengths in a statement, which are code.
 	Strict bool
 }
 
@@ -34,143 +37,253 @@ type Sanitizer struct {
 }
 
 // New returns a Sanitizer.
-func New(o Options) *Sanitizer { return &Sanitizer{key: o.Key, strict: o.Strict} }
+func New(o Options) *Sanitizer { return &Sanitizer{key: slices.Clone(o.Key), strict: o.Strict} }
 
-// Text sanitizes text of no known grammar: structure first, then the detectors.
+// Text sanitizes text of no known grammar: structure first, then the detectors. A statement that no
+// parser accepts is such a text.
 func (s *Sanitizer) Text(raw string) Clean {
-	return Clean{s.replace(raw, s.Find(raw), nil)}
+	text, _ := s.limited(raw, nil, s.textFindings)
+	return Clean{text}
 }
 
-// SQL sanitizes a statement string. credentials are the literals that the parser found in credential
-// positions, as byte ranges that include the quotes. Only literals and comments are replaced; a literal
-// stays a literal.
+// SQL sanitizes a statement that a PostgreSQL server would parse, with standard_conforming_strings on.
+// credentials are the literals that the parser found in credential positions, as byte ranges that include
+// the quotes. Only literals and comments are replaced, and secrets that stand as identifiers; a literal
+// stays a literal and an identifier an identifier, so that the result parses as the statement does.
 func (s *Sanitizer) SQL(raw string, credentials []Span) Clean {
-	quoted := make(map[int]bool)
+	text, _ := s.limited(raw, s.credentialFindings(raw, credentials), s.sqlFindings)
+	return Clean{text}
+}
+
+// InCode returns the spans in a statement's code, outside of literals and comments, that a detector
+// knows: secrets and personal data used as names. SQL replaces the secrets among them; a statement with
+// any should be refused unless the catalog knows the name, since nobody can review what he does not see.
+func (s *Sanitizer) InCode(raw string) []Span {
 	var spans []Span
-	for _, c := range credentials {
-		if c.Start < 0 || c.End > len(raw) || c.Start >= c.End {
-			continue
-		}
-		if c.Kind == "" {
-			c.Kind = "password"
-		}
-		quoted[c.Start] = true
-		spans = append(spans, c)
+	for _, f := range merge(codeFindings(raw)) {
+		spans = append(spans, f.Span)
 	}
-	return Clean{s.replace(raw, merge(append(spans, s.Find(raw)...)), quoted)}
+	return spans
 }
 
 // Value sanitizes a value that stands under a name: a JSON key, a column, a parameter. A name such as
 // "password" replaces the value whole.
 func (s *Sanitizer) Value(name, raw string) Clean {
-	if raw != "" && credentialName.MatchString(name) {
-		return Clean{s.placeholder("password", raw)}
+	if raw == "" || isPlaceholder(raw) {
+		return Clean{raw}
+	}
+	if p := classify(name); !p.none() && (!p.weak || !digitsOnly(raw)) {
+		kind := p.kind
+		if k, end := matchToken(raw, 0); end == len(raw) {
+			kind = k
+		}
+		return Clean{s.placeholder(kind, raw)}
+	}
+	if kind, ok := classifyPersonal(name); ok && len(raw) <= maxPersonal && isPersonal(kind, raw) {
+		return Clean{s.placeholder(kind, canonical(kind, raw))}
+	}
+	if s.strict {
+		return Clean{s.placeholder(StrictText, raw)}
 	}
 	return s.Text(raw)
 }
 
 // Find returns the spans of raw that Text would replace, in order, not overlapping.
 func (s *Sanitizer) Find(raw string) []Span {
-	var spans []Span
-	for _, p := range patterns {
-		for _, m := range p.re.FindAllStringSubmatchIndex(raw, -1) {
-			span := Span{m[0], m[1], p.kind}
-			if len(m) > 2 && m[2] >= 0 {
-				span.Start, span.End = m[2], m[3]
-			}
-			if span.Start < span.End && !placeholderText.MatchString(raw[span.Start:span.End]) {
-				spans = append(spans, span)
-			}
-		}
+	_, found := s.limited(raw, nil, s.textFindings)
+	spans := make([]Span, len(found))
+	for i, f := range found {
+		spans[i] = f.Span
 	}
-	return merge(spans)
+	return spans
 }
 
 // Name returns a name chosen by an administrator or a client (a resource, group, login, database
 // object): itself when it has at most 256 bytes of letters, digits, and ._-@:/ and no detector for
 // secrets knows it; else what Text makes of it, type only.
 func Name(raw string) Clean {
-	s := New(Options{})
-	plain := len(raw) <= 256 && strings.IndexFunc(raw, func(r rune) bool {
-		return !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-@:/", r)
-	}) < 0
-	if plain {
-		for _, f := range s.Find(raw) {
-			plain = plain && f.Kind == "email"
-		}
-	}
-	if plain {
+	if isName(raw) {
 		return Clean{raw}
 	}
-	return s.Text(raw)
+	return New(Options{}).Text(raw)
 }
 
-type pattern struct {
-	kind Kind
-	re   *regexp.Regexp
-}
+const maxNameBytes = 256
 
-var (
-	credentialName  = regexp.MustCompile(`(?i)(passw(or)?d|passphrase|pwd|secret|token|api[_-]?key|private[_-]?key|credentials?|authorization|cookie)$`)
-	placeholderText = regexp.MustCompile(`^(%5B|\[)[a-z0-9-]+(:[0-9a-f]{12})?(%5D|\])$`)
-	patterns        = []pattern{
-		{"private-key", regexp.MustCompile(`(?s)-----BEGIN [A-Z0-9 ]*PRIVATE KEY-----.*?(?:-----END [A-Z0-9 ]*PRIVATE KEY-----|$)`)},
-		{"password", regexp.MustCompile(`(?i)\b[a-z0-9_.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key|authorization|cookie)["']?\s*(?:=>|[:=]|\s)\s*["']([^"'\n]+)`)},
-		{"password", regexp.MustCompile(`(?i)\b[a-z0-9_.-]*(?:passw(?:or)?d|passphrase|pwd|secret|token|api[_-]?key)(?:=|:[ \t]*)([^\s"'\[,;&]+)`)},
-		{"authorization", regexp.MustCompile(`(?i)\bauthorization:\s*(?:[a-z]+\s+)?([^\s"']+)`)},
-		{"password", regexp.MustCompile(`[a-z][a-z0-9+.-]*://[^\s/:@"']*:([^\s/@"']+)@`)},
-		{"aws-access-key-id", regexp.MustCompile(`\b(?:AKIA|ASIA)[A-Z0-9]{16}\b`)},
-		{"github-token", regexp.MustCompile(`\b(?:gh[pousr]_[A-Za-z0-9]{36,}|github_pat_[A-Za-z0-9_]{50,})`)},
-		{"gitlab-token", regexp.MustCompile(`\bglpat-[A-Za-z0-9_-]{20,}`)},
-		{"slack-token", regexp.MustCompile(`\bxox[a-z]-[A-Za-z0-9-]{10,}`)},
-		{"stripe-key", regexp.MustCompile(`\b[sr]k_(?:live|test)_[A-Za-z0-9]{10,}`)},
-		{"google-api-key", regexp.MustCompile(`\bAIza[A-Za-z0-9_-]{35}`)},
-		{"openai-key", regexp.MustCompile(`\bsk-[A-Za-z0-9_-]{20,}`)},
-		{"countersign-token", regexp.MustCompile(`\bcsg_[A-Za-z0-9_-]{43}`)},
-		{"jwt", regexp.MustCompile(`\beyJ[A-Za-z0-9_-]+\.eyJ[A-Za-z0-9_-]+\.[A-Za-z0-9_-]*`)},
-		{"scram-verifier", regexp.MustCompile(`SCRAM-SHA-256\$[0-9]+:[A-Za-z0-9+/=]+\$[A-Za-z0-9+/=]+:[A-Za-z0-9+/=]+`)},
-		{"email", regexp.MustCompile(`[A-Za-z0-9._%+-]+@[A-Za-z0-9-]+(?:\.[A-Za-z0-9-]+)*\.[A-Za-z]{2,}`)},
+func isName(raw string) bool {
+	if len(raw) > maxNameBytes || !utf8.ValidString(raw) {
+		return false
 	}
-)
+	for _, r := range raw {
+		if !unicode.IsLetter(r) && !unicode.IsDigit(r) && !strings.ContainsRune("._-@:/", r) {
+			return false
+		}
+	}
+	for _, f := range scan(raw, noKeys, maxViews) {
+		if !f.Kind.Personal() {
+			return false
+		}
+	}
+	return true
+}
 
-// merge orders spans and joins those that overlap.
-func merge(spans []Span) []Span {
-	sort.SliceStable(spans, func(i, j int) bool { return spans[i].Start < spans[j].Start })
-	var out []Span
-	for _, sp := range spans {
-		if n := len(out); n > 0 && sp.Start < out[n-1].End {
-			out[n-1].End = max(out[n-1].End, sp.End)
+// finder finds what is to be replaced in a text, unordered, perhaps overlapping.
+type finder func(t string) []finding
+
+// limited replaces what find finds, in no more of raw than gives MaxText bytes.
+func (s *Sanitizer) limited(raw string, first []finding, find finder) (string, []finding) {
+	for keep := MaxText; ; keep /= 2 {
+		cut, found := raw, slices.Clone(first)
+		if len(raw) > keep {
+			end := strings.LastIndexAny(raw[:keep], " \t\r\n") + 1
+			cut = raw[:end]
+			found = slices.DeleteFunc(found, func(f finding) bool { return f.End > end })
+		}
+		text, all := s.settle(cut, found, find)
+		if len(cut) < len(raw) {
+			rest := finding{Span: Span{len(cut), len(raw), Rest}}
+			text += lengthPlaceholder(Rest, len(raw)-len(cut))
+			all = append(all, rest)
+		}
+		if len(text) <= MaxText {
+			return strings.ToValidUTF8(text, "\uFFFD"), all
+		}
+	}
+}
+
+// maxRounds is how often a result is looked at again. Each round makes a result in which more is replaced;
+// a text that still has findings then was made to, and is replaced whole.
+const maxRounds = 8
+
+// settle replaces what find finds until it finds nothing in the result, so that sanitizing the result
+// again changes nothing. It returns the findings as spans of raw.
+func (s *Sanitizer) settle(raw string, found []finding, find finder) (string, []finding) {
+	text := raw
+	var edits []edit
+	if len(found) > 0 {
+		found = merge(found)
+		text, edits = s.apply(raw, found)
+	}
+	for range maxRounds {
+		more := find(text)
+		if len(more) == 0 {
+			return text, found
+		}
+		for _, f := range more {
+			found = append(found, inSource(f, edits))
+		}
+		found = merge(found)
+		text, edits = s.apply(raw, found)
+	}
+	return "[" + string(StrictText) + "]", []finding{{Span: Span{0, len(raw), StrictText}}}
+}
+
+// merge orders findings and unites those that overlap: the kind is that of the larger, or of equal ones
+// that which says more.
+func merge(found []finding) []finding {
+	slices.SortStableFunc(found, func(a, b finding) int {
+		if a.Start != b.Start {
+			return a.Start - b.Start
+		}
+		return b.End - a.End
+	})
+	out := found[:0]
+	for _, f := range found {
+		n := len(out)
+		if n == 0 || f.Start >= out[n-1].End {
+			out = append(out, f)
 			continue
 		}
-		out = append(out, sp)
+		last := &out[n-1]
+		switch {
+		case f.Start == last.Start && f.End == last.End:
+			if f.Kind.byForm() && !last.Kind.byForm() {
+				last.Kind, last.value = f.Kind, f.value
+			}
+			last.form = max(last.form, f.form)
+		case f.End > last.End:
+			last.End, last.value = f.End, ""
+		}
 	}
 	return out
 }
 
-// replace puts placeholders in place of spans; those that start at a key of quoted become SQL literals.
-func (s *Sanitizer) replace(raw string, spans []Span, quoted map[int]bool) string {
+// edit is a placeholder in a result and the part of the source that it stands for.
+type edit struct{ start, end, from, to int }
+
+// apply puts placeholders in place of found, which is in order.
+func (s *Sanitizer) apply(raw string, found []finding) (string, []edit) {
 	var b strings.Builder
+	edits := make([]edit, 0, len(found))
 	at := 0
-	for _, sp := range spans {
-		b.WriteString(raw[at:sp.Start])
-		p := s.placeholder(sp.Kind, raw[sp.Start:sp.End])
-		if quoted[sp.Start] {
-			p = "'" + p + "'"
+	for _, f := range found {
+		b.WriteString(raw[at:f.Start])
+		value := f.value
+		if value == "" {
+			value = raw[f.Start:f.End]
 		}
-		b.WriteString(p)
-		at = sp.End
+		start := b.Len()
+		b.WriteString(f.form.write(s.placeholder(f.Kind, value)))
+		edits = append(edits, edit{start, b.Len(), f.Start, f.End})
+		at = f.End
 	}
 	b.WriteString(raw[at:])
-	return strings.ToValidUTF8(b.String(), "\uFFFD")
+	return b.String(), edits
 }
 
-func (s *Sanitizer) placeholder(kind Kind, value string) string {
-	if len(s.key) == 0 {
-		return "[" + string(kind) + "]"
+// inSource returns f, a finding in a result, as one in the source.
+func inSource(f finding, edits []edit) finding {
+	a, b := f.Start, f.End
+	shift := 0
+	start, end := -1, -1
+	for _, e := range edits {
+		switch {
+		case e.end <= a:
+			shift = e.to - e.end
+		case e.start < b:
+			// The finding holds a placeholder: it stands for all of its source.
+			if start < 0 {
+				start = min(e.from, a+shift)
+			}
+			f.value = ""
+			shift = e.to - e.end
+			end = e.to
+		}
+		if e.start >= b {
+			break
+		}
 	}
-	mac := hmac.New(sha256.New, s.key)
-	mac.Write([]byte(kind))
-	mac.Write([]byte{0})
-	mac.Write([]byte(value))
-	return "[" + string(kind) + ":" + hex.EncodeToString(mac.Sum(nil)[:6]) + "]"
+	if start < 0 {
+		start = a + shift
+	}
+	f.Start, f.End = start, max(end, b+shift)
+	return f
+}
+
+// write puts a placeholder into the form.
+func (f form) write(p string) string {
+	switch f {
+	case formJSON:
+		return `"` + p + `"`
+	case formJSON2:
+		return `\"` + p + `\"`
+	case formURL:
+		return escapedOpen + p[1:len(p)-1] + escapedClose
+	case formSQL:
+		return "'" + p + "'"
+	case formSQL2:
+		return "''" + p + "''"
+	case formIdent:
+		return `"` + p + `"`
+	default:
+		return p
+	}
+}
+
+func (s *Sanitizer) textFindings(t string) []finding {
+	found := scan(t, 0, maxViews)
+	if s.strict {
+		found = append(found, strictText(t)...)
+	}
+	return found
 }
