@@ -10,6 +10,7 @@ type Name struct{ Schema, Name string }
 // that names it is Unknown. Objects in the session's temporary schema are under the schema "pg_temp".
 // A Catalog is immutable once given to a Classifier.
 type Catalog struct {
+	Version   int    // as server_version_num; 150018
 	User      string // the role that "$user" in search_path stands for
 	Relations map[Name]Relation
 	// Functions holds, by name, the union of the effects of all functions, procedures and aggregates of

@@ -98,12 +98,3 @@ type Result struct {
 	Reason           string // of a leading /* reason: … */ comment: raw and untrusted
 	Parsed           bool   // false: Effects is Unknown and Why says what was wrong
 }
-
-// Classify tells what text would do in a session with settings s, on a server of which c is a snapshot.
-// Without a catalog (nil) names outside pg_catalog count as plain tables.
-func Classify(text string, s Settings, c *Catalog) Result {
-	return Result{
-		Effects: countersign.Unknown,
-		Why:     []countersign.Evidence{{Effect: countersign.Unknown, Why: sanitize.Const("the text is not understood")}},
-	}
-}

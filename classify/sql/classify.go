@@ -1,0 +1,197 @@
+package sql
+
+import (
+	"slices"
+	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/sanitize"
+)
+
+// Classify tells what text would do in a session with settings s, on a server of which c is a snapshot.
+// Without a catalog (nil) names outside pg_catalog count as plain tables.
+func Classify(text string, s Settings, c *Catalog) Result {
+	r, _ := classify(text, s, c)
+	return r
+}
+
+// classify is Classify; it also reports whether the result depends on s.Prepared.
+func classify(text string, s Settings, c *Catalog) (r Result, usesPrepared bool) {
+	if why := refuse(text, s); !why.IsZero() {
+		return notUnderstood(text, why), false
+	}
+	tree, err := pg.Parse(text)
+	if err != nil {
+		// The parser's message quotes the text.
+		return notUnderstood(text, sanitize.Const("the text has a syntax error, or its grammar is newer than PostgreSQL 17's")), false
+	}
+	if len(tree.Stmts) > MaxStatements {
+		return notUnderstood(text, sanitize.Format("the text has more than %s statements", sanitize.Int(MaxStatements))), false
+	}
+	r = Result{Parsed: true, Reason: reason(text)}
+	if r.Shape, err = pg.Fingerprint(text); err != nil {
+		return notUnderstood(text, sanitize.Const("the text has no fingerprint")), false
+	}
+	if len(tree.Stmts) == 0 {
+		r.Empty, r.Effects = true, countersign.Session
+		r.Why = []countersign.Evidence{{Effect: countersign.Session, Why: sanitize.Const("there is no statement")}}
+		r.Facts.CatalogOnly = true
+		return r, false
+	}
+	session := newSession(s, c)
+	r.Statements = make([]Statement, 0, len(tree.Stmts))
+	for _, raw := range tree.Stmts {
+		w := &walker{grammar: understood, session: session}
+		st := w.statement(raw.Stmt)
+		st.Start, st.End = extent(text, raw)
+		r.Statements = append(r.Statements, st)
+	}
+	r.unite()
+	r.Credentials = session.credentials.spans(text)
+	r.CredentialParams = session.credentials.paramNumbers()
+	return r, session.usesPrepared
+}
+
+// notUnderstood is the result for a text that is not parsed.
+func notUnderstood(text string, why sanitize.Clean) Result {
+	r := Result{
+		Effects: countersign.Unknown,
+		Why:     []countersign.Evidence{{Effect: countersign.Unknown, Why: why}},
+		Reason:  reason(text),
+	}
+	if len(text) <= MaxBytes && strings.IndexByte(text, 0) < 0 {
+		r.Credentials = lexicalCredentials(text)
+	} else {
+		r.Credentials = brokenCredentials(text)
+	}
+	return r
+}
+
+// statement walks one statement and sums up what it does.
+func (w *walker) statement(n *pg.Node) Statement {
+	st := Statement{}
+	w.st = &st
+	w.root = rootOf(n)
+	w.query()
+	w.node(n)
+	if st.Effects == 0 {
+		w.effect(countersign.Unknown, sanitize.Const("the statement is not understood"))
+	}
+	w.addAssumptions()
+	st.Facts.Statements = 1
+	st.Facts.CatalogOnly = !st.Effects.Privileged() && !w.userData
+	if len(st.Sets) > 0 {
+		st.Set = &st.Sets[0]
+	}
+	return st
+}
+
+// addAssumptions says what the classification took for granted, there being no catalog.
+func (w *walker) addAssumptions() {
+	why := plainAssumed
+	switch {
+	case w.assumed:
+		why = namesAssumed
+	case !w.plain:
+		return
+	}
+	w.st.Why = append(w.st.Why, countersign.Evidence{Effect: w.st.Effects, Why: why})
+}
+
+func isAssumption(ev countersign.Evidence) bool {
+	return ev.Why == plainAssumed || ev.Why == namesAssumed
+}
+
+var (
+	plainAssumed = sanitize.Const("there is no catalog: names outside pg_catalog are taken for plain tables")
+	namesAssumed = sanitize.Const("there is no catalog: functions, operators and types named without a schema are taken for pg_catalog's, and names outside pg_catalog for plain tables")
+)
+
+// unite sums up the statements of a text.
+func (r *Result) unite() {
+	if len(r.Statements) == 1 {
+		st := &r.Statements[0]
+		r.Effects, r.Objects, r.Facts, r.Why = st.Effects, st.Objects, st.Facts, st.Why
+		return
+	}
+	all := &walker{st: &Statement{}}
+	r.Facts = countersign.Facts{Statements: len(r.Statements), CatalogOnly: true}
+	known, some := true, false
+	for i := range r.Statements {
+		st := &r.Statements[i]
+		all.absorbStatement(st)
+		all.plain = all.plain || slices.ContainsFunc(st.Why, isAssumption)
+		all.assumed = all.assumed || slices.ContainsFunc(st.Why, func(ev countersign.Evidence) bool { return ev.Why == namesAssumed })
+		r.Facts.Unbounded = r.Facts.Unbounded || st.Facts.Unbounded
+		r.Facts.CatalogOnly = r.Facts.CatalogOnly && st.Facts.CatalogOnly
+		r.Facts.Rows += st.Facts.Rows
+		known = known && (st.Facts.RowsKnown || st.Effects == countersign.Session)
+		some = some || st.Facts.RowsKnown
+	}
+	r.Facts.RowsKnown = known && some
+	if !r.Facts.RowsKnown {
+		r.Facts.Rows = 0
+	}
+	all.addAssumptions()
+	r.Effects, r.Objects, r.Why = all.st.Effects, all.st.Objects, all.st.Why
+}
+
+// extent returns where a statement stands in text, without the space around it.
+func extent(text string, raw *pg.RawStmt) (start, end int) {
+	start, end = int(raw.StmtLocation), len(text)
+	if raw.StmtLen > 0 {
+		end = start + int(raw.StmtLen)
+	}
+	const space = " \t\n\r\f\v;"
+	start += len(text[start:end]) - len(strings.TrimLeft(text[start:end], space))
+	end = start + len(strings.TrimRight(text[start:end], space))
+	return start, end
+}
+
+// reason returns what the requester says in a comment before the first statement: /* reason: … */.
+func reason(text string) string {
+	for {
+		text = strings.TrimLeft(text, " \t\n\r\f\v;")
+		switch {
+		case strings.HasPrefix(text, "--"):
+			end := strings.IndexAny(text, "\r\n")
+			if end < 0 {
+				return ""
+			}
+			text = text[end:]
+		case strings.HasPrefix(text, "/*"):
+			end := commentEnd(text)
+			if end < 0 {
+				return ""
+			}
+			inside := strings.TrimSpace(text[2 : end-2])
+			if value, ok := strings.CutPrefix(inside, "reason:"); ok {
+				return strings.TrimSpace(value)
+			}
+			text = text[end:]
+		default:
+			return ""
+		}
+	}
+}
+
+// commentEnd returns where the comment that text begins with ends; comments nest. -1: it does not end.
+func commentEnd(text string) int {
+	depth := 0
+	for i := 0; i+1 < len(text); i++ {
+		switch text[i : i+2] {
+		case "/*":
+			depth++
+			i++
+		case "*/":
+			depth--
+			i++
+			if depth == 0 {
+				return i + 1
+			}
+		}
+	}
+	return -1
+}

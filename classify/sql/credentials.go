@@ -1,0 +1,328 @@
+package sql
+
+import (
+	"regexp"
+	"slices"
+	"sort"
+	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/sanitize"
+)
+
+// credentialKind is the kind of every span found here: that a literal stands in a credential position
+// says nothing of what it looks like.
+const credentialKind sanitize.Kind = "password"
+
+// credentials collects where in a text credentials stand.
+type credentials struct {
+	literals []int32 // where a literal starts
+	bodies   []int32 // where a literal starts that holds code
+	params   []int32
+}
+
+// credentialSuffixes end the names of columns, options, settings and arguments that hold credentials.
+var credentialSuffixes = []string{
+	"password", "passwd", "passphrase", "_pwd", "_pass", "secret", "token", "api_key", "apikey", "access_key",
+	"private_key", "secret_key", "encryption_key", "credential", "credentials", "password_hash", "passwd_hash",
+	"password_digest", "conninfo", "connection_string",
+}
+
+// isCredentialName reports whether what is called name holds a credential.
+func isCredentialName(name string) bool {
+	name = strings.TrimRight(strings.ToLower(name), "0123456789")
+	if name == "pwd" || name == "pass" || name == "psw" {
+		return true
+	}
+	for _, s := range credentialSuffixes {
+		if strings.HasSuffix(name, s) {
+			return true
+		}
+	}
+	return false
+}
+
+// credential marks every constant and parameter in n.
+func (w *walker) credential(n *pg.Node) {
+	find(n, func(m any) bool {
+		switch m := m.(type) {
+		case *pg.A_Const:
+			if m.Val != nil {
+				w.session.credentials.literals = append(w.session.credentials.literals, m.Location)
+			}
+		case *pg.ParamRef:
+			w.session.credentials.params = append(w.session.credentials.params, m.Number)
+		case *pg.SubLink:
+			return false
+		}
+		return false
+	})
+}
+
+// telling matches a text that carries a password itself: SQL that sets one, or a connection string.
+var telling = regexp.MustCompile(`(?i)password\s*(=|:=|=>|to)?\s*(e|u&|n)?('|\$)|password\s*=\s*[^\s%_]`)
+
+func tells(text string) bool {
+	return len(text) > len("password=") && strings.ContainsAny(text, "sS") && telling.MatchString(text)
+}
+
+func (w *walker) constant(n *pg.A_Const) {
+	if s, ok := n.Val.(*pg.A_Const_Sval); ok && tells(s.Sval.Sval) {
+		w.session.credentials.literals = append(w.session.credentials.literals, n.Location)
+	}
+}
+
+// resTarget is for SET password = …, and SELECT … AS password.
+func (w *walker) resTarget(n *pg.ResTarget) {
+	if !isCredentialName(n.Name) {
+		return
+	}
+	if m := n.Val.GetMultiAssignRef(); m != nil {
+		if row := m.Source.GetRowExpr(); row != nil && int(m.Colno) >= 1 && int(m.Colno) <= len(row.Args) {
+			w.credential(row.Args[m.Colno-1])
+			return
+		}
+	}
+	w.credential(n.Val)
+}
+
+func (w *walker) namedArg(n *pg.NamedArgExpr) {
+	if isCredentialName(n.Name) {
+		w.credential(n.Arg)
+	}
+}
+
+// comparedCredential is for password = '…' and the like.
+func (w *walker) comparedCredential(n *pg.A_Expr) {
+	for _, pair := range [][2]*pg.Node{{n.Lexpr, n.Rexpr}, {n.Rexpr, n.Lexpr}} {
+		if names, ok := parts(pair[0].GetColumnRef().GetFields()); ok && isCredentialName(names[len(names)-1]) {
+			w.credential(pair[1])
+		}
+	}
+}
+
+// insertCredentials marks the values that an INSERT with a column list gives to columns of credentials.
+func (w *walker) insertCredentials(n *pg.InsertStmt, source *pg.SelectStmt) {
+	if source == nil {
+		return
+	}
+	for i, c := range n.Cols {
+		if !isCredentialName(c.GetResTarget().GetName()) {
+			continue
+		}
+		for _, row := range source.ValuesLists {
+			if items := row.GetList().GetItems(); i < len(items) {
+				w.credential(items[i])
+			}
+		}
+		if i < len(source.TargetList) {
+			w.credential(source.TargetList[i].GetResTarget().GetVal())
+		}
+	}
+}
+
+// functionArguments are the arguments of functions that are credentials, by position; -1 is every one.
+var functionArguments = map[string][]int{
+	"crypt": {0}, "hmac": {1}, "encrypt": {1}, "decrypt": {1}, "encrypt_iv": {1}, "decrypt_iv": {1},
+	"pgp_sym_encrypt": {1}, "pgp_sym_encrypt_bytea": {1}, "pgp_sym_decrypt": {1}, "pgp_sym_decrypt_bytea": {1},
+	"pgp_pub_decrypt": {1, 2}, "pgp_pub_decrypt_bytea": {1, 2},
+	"dblink_connect": {-1}, "dblink_connect_u": {-1}, "create_secret": {0}, "create_aws_credentials": {-1},
+}
+
+func (w *walker) functionCredentials(name string, n *pg.FuncCall) {
+	for _, i := range functionArguments[name] {
+		for j, arg := range n.Args {
+			if i == j || i == -1 {
+				w.credential(arg)
+			}
+		}
+	}
+	if strings.HasPrefix(name, "dblink") && len(n.Args) > 1 {
+		if text, ok := literal(n.Args[0]); !ok || strings.ContainsAny(text, "=:") { // else a connection's name
+			w.credential(n.Args[0])
+		}
+	}
+	if name == "set_config" && len(n.Args) > 1 {
+		if setting, ok := literal(n.Args[0]); !ok || isCredentialName(setting) || secretSettings[setting] {
+			w.credential(n.Args[1])
+		}
+	}
+}
+
+func (w *walker) settingCredential(n *pg.VariableSetStmt) {
+	if name := strings.ToLower(n.Name); isCredentialName(name) || secretSettings[name] {
+		for _, a := range n.Args {
+			w.credential(a)
+		}
+	}
+}
+
+func (w *walker) optionCredential(n *pg.DefElem) {
+	all := w.ctx.allOptions && n.Defname != "user" && n.Defname != "username"
+	if n.Arg.GetString_() != nil && (all || isCredentialName(n.Defname)) {
+		w.session.credentials.literals = append(w.session.credentials.literals, n.ArgLocation)
+	}
+}
+
+// bodyCredentials notes where the code of DO or of a function stands.
+func (w *walker) bodyCredentials(options []*pg.Node) {
+	for _, o := range options {
+		if d := o.GetDefElem(); d.GetDefname() == "as" {
+			w.session.credentials.bodies = append(w.session.credentials.bodies, d.ArgLocation)
+		}
+	}
+}
+
+func (w *walker) createUserMapping(n *pg.CreateUserMappingStmt) {
+	w.defines("CREATE USER MAPPING", n, privilegeEffect, sanitize.Const("stores credentials for another server"))
+	w.object("server", display(n.Servername), privilegeEffect)
+	w.ctx.allOptions = true
+}
+
+func (w *walker) alterUserMapping(n *pg.AlterUserMappingStmt) {
+	w.defines("ALTER USER MAPPING", n, privilegeEffect, sanitize.Const("stores credentials for another server"))
+	w.object("server", display(n.Servername), privilegeEffect)
+	w.ctx.allOptions = true
+}
+
+const subscriptionEffect = ddlExecute | countersign.Write | privilegeEffect
+
+func (w *walker) createSubscription(n *pg.CreateSubscriptionStmt) {
+	w.defines("CREATE SUBSCRIPTION", n, subscriptionEffect, sanitize.Const("writes what another server sends"))
+	w.object("subscription", display(n.Subname), subscriptionEffect)
+	w.session.credentials.literals = append(w.session.credentials.literals, n.ConninfoLocation)
+}
+
+func (w *walker) alterSubscription(n *pg.AlterSubscriptionStmt) {
+	w.defines("ALTER SUBSCRIPTION", n, subscriptionEffect, sanitize.Const("changes what another server sends"))
+	w.object("subscription", display(n.Subname), subscriptionEffect)
+	if n.Conninfo != "" {
+		w.session.credentials.literals = append(w.session.credentials.literals, n.ConninfoLocation)
+	}
+}
+
+// spans turns what was collected into spans of text, sorted, each once.
+func (c *credentials) spans(text string) []sanitize.Span {
+	if len(c.literals) == 0 && len(c.bodies) == 0 {
+		return nil
+	}
+	scan, err := pg.Scan(text)
+	if err != nil {
+		return nil // it was parsed, so it cannot be
+	}
+	at := func(start int32) *pg.ScanToken {
+		i := sort.Search(len(scan.Tokens), func(i int) bool { return scan.Tokens[i].Start >= start })
+		for ; i < len(scan.Tokens); i++ { // an option's place may be that of the option's name
+			if t := scan.Tokens[i]; isLiteral(t.Token) {
+				return t
+			}
+		}
+		return nil
+	}
+	var spans []sanitize.Span
+	for _, start := range c.literals {
+		if t := at(start); t != nil {
+			spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
+		}
+	}
+	for _, start := range c.bodies {
+		if t := at(start); t != nil {
+			spans = append(spans, bodySpans(text, int(t.Start), int(t.End))...)
+		}
+	}
+	return distinct(spans)
+}
+
+func isLiteral(t pg.Token) bool {
+	switch t {
+	case pg.Token_SCONST, pg.Token_USCONST, pg.Token_BCONST, pg.Token_XCONST, pg.Token_ICONST, pg.Token_FCONST:
+		return true
+	}
+	return false
+}
+
+// bodySpans returns the credentials in the code that the literal [start, end) holds: the literals in
+// it when it is dollar-quoted, itself when it is not, for then quotes in it are doubled.
+func bodySpans(text string, start, end int) []sanitize.Span {
+	body := text[start:end]
+	if !strings.HasPrefix(body, "$") {
+		if tells(body) {
+			return []sanitize.Span{{Start: start, End: end, Kind: credentialKind}}
+		}
+		return nil
+	}
+	open := strings.IndexByte(body[1:], '$') + 2
+	spans := lexicalCredentials(body[open : len(body)-open])
+	for i := range spans {
+		spans[i].Start += start + open
+		spans[i].End += start + open
+	}
+	return spans
+}
+
+// lexicalCredentials finds credentials without a parse tree: literals that follow PASSWORD or another
+// such name, with or without an operator between, and literals that carry a password themselves. It
+// serves code in literals, and texts that do not parse.
+func lexicalCredentials(text string) []sanitize.Span {
+	scan, err := pg.Scan(text)
+	if err != nil {
+		return brokenCredentials(text)
+	}
+	var spans []sanitize.Span
+	pending := 0 // tokens more that may stand between the name and the literal
+	for _, t := range scan.Tokens {
+		word := text[t.Start:t.End]
+		switch {
+		case isLiteral(t.Token):
+			if pending > 0 || tells(word) {
+				spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
+			}
+			pending = 0
+		case t.Token == pg.Token_SQL_COMMENT || t.Token == pg.Token_C_COMMENT:
+		case isCredentialName(strings.Trim(word, `"`)) || strings.EqualFold(word, "connection"):
+			pending = 3
+		default:
+			pending--
+		}
+	}
+	return spans
+}
+
+var broken = regexp.MustCompile(`(?i)(password|passwd|connection|secret|token)\W{0,8}?(e|u&|n)?'`)
+
+// brokenCredentials is for texts that have no tokens, such as those with a quote missing: from the
+// quote after PASSWORD to the next quote, or to the end.
+func brokenCredentials(text string) []sanitize.Span {
+	var spans []sanitize.Span
+	for from := 0; ; {
+		m := broken.FindStringIndex(text[from:])
+		if m == nil {
+			return spans
+		}
+		start, end := from+m[1]-1, len(text)
+		if i := strings.IndexByte(text[start+1:], '\''); i >= 0 {
+			end = start + 1 + i + 1
+		}
+		spans = append(spans, sanitize.Span{Start: start, End: end, Kind: credentialKind})
+		from = end
+	}
+}
+
+func distinct(spans []sanitize.Span) []sanitize.Span {
+	slices.SortFunc(spans, func(a, b sanitize.Span) int { return a.Start - b.Start })
+	return slices.CompactFunc(spans, func(a, b sanitize.Span) bool { return a.Start == b.Start })
+}
+
+func (c *credentials) paramNumbers() []int {
+	if len(c.params) == 0 {
+		return nil
+	}
+	numbers := make([]int, len(c.params))
+	for i, p := range c.params {
+		numbers[i] = int(p)
+	}
+	slices.Sort(numbers)
+	return slices.Compact(numbers)
+}

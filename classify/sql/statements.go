@@ -1,0 +1,312 @@
+package sql
+
+import (
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/sanitize"
+)
+
+func (w *walker) selectStmt(n *pg.SelectStmt) {
+	w.query()
+	if n != w.ctx.values {
+		w.effect(countersign.Read, sanitize.Const("returns rows"))
+	}
+	w.ctx.values = nil
+	w.with(n.WithClause)
+	w.ctx.plainCatalog = plainSettings(n)
+	if n == w.root {
+		w.st.Tag, w.st.ReturnsRows = "SELECT", true
+	}
+	w.children()
+	if n == w.root && w.selectsTo {
+		w.st.Tag, w.st.ReturnsRows = "SELECT INTO", false
+	}
+}
+
+// target records that a data-changing statement does e to relation n. A WITH query of that name is
+// no target.
+func (w *walker) target(n *pg.RangeVar, e countersign.Effects) {
+	if n == nil {
+		w.effect(countersign.Unknown, sanitize.Const("the statement names no table"))
+		return
+	}
+	w.useRelation("table", n, e)
+}
+
+// returning is for the RETURNING list of a data-changing statement.
+func (w *walker) returning(list []*pg.Node, tag string, root bool) {
+	if len(list) > 0 {
+		w.effect(countersign.Read, sanitize.Const("RETURNING gives rows back"))
+		w.userData = true
+	}
+	if root {
+		w.st.Tag, w.st.ReturnsRows = tag, len(list) > 0
+	}
+}
+
+func (w *walker) insertStmt(n *pg.InsertStmt) {
+	w.query()
+	w.target(n.Relation, countersign.Write)
+	w.returning(n.ReturningList, "INSERT", n == w.root)
+	w.with(n.WithClause)
+	source := n.SelectStmt.GetSelectStmt()
+	if source != nil && len(source.ValuesLists) > 0 {
+		w.ctx.values = source
+	}
+	w.insertCredentials(n, source)
+	if n == w.root {
+		if rows, ok := insertedRows(n, source); ok {
+			w.st.Facts.Rows, w.st.Facts.RowsKnown = rows, true
+		}
+	}
+}
+
+// insertedRows returns how many rows an INSERT adds, when its text alone says so.
+func insertedRows(n *pg.InsertStmt, source *pg.SelectStmt) (int64, bool) {
+	switch {
+	case n.OnConflictClause != nil || n.WithClause != nil:
+		return 0, false
+	case n.SelectStmt == nil: // DEFAULT VALUES
+		return 1, true
+	case source == nil || len(source.ValuesLists) == 0 || source.LimitCount != nil || source.LimitOffset != nil || source.WithClause != nil:
+		return 0, false
+	case len(source.ValuesLists) == 1 && find(source.ValuesLists[0], mayReturnSet):
+		return 0, false // of a single row the server makes a SELECT, in which functions may return many
+	}
+	return int64(len(source.ValuesLists)), true
+}
+
+// mayReturnSet reports whether m calls a function that is not known to return one value.
+func mayReturnSet(m any) bool {
+	switch m := m.(type) {
+	case *pg.FuncCall:
+		names, ok := parts(m.Funcname)
+		schema, name := qualified(names)
+		f, vetted := vettedFunctions[name]
+		return !ok || schema != "" && schema != catalogSchema || !vetted || f.set
+	case *pg.A_Indirection:
+		return true
+	case *pg.ColumnRef:
+		return true
+	}
+	return false
+}
+
+func (w *walker) updateStmt(n *pg.UpdateStmt) {
+	w.query()
+	w.target(n.Relation, countersign.Write)
+	w.returning(n.ReturningList, "UPDATE", n == w.root)
+	if alwaysTrue(n.WhereClause, n.Relation) {
+		w.unbounded(sanitize.Const("UPDATE without a WHERE that limits it"), countersign.Write)
+	}
+	w.with(n.WithClause)
+}
+
+func (w *walker) deleteStmt(n *pg.DeleteStmt) {
+	w.query()
+	w.target(n.Relation, countersign.Delete)
+	w.returning(n.ReturningList, "DELETE", n == w.root)
+	if alwaysTrue(n.WhereClause, n.Relation) {
+		w.unbounded(sanitize.Const("DELETE without a WHERE that limits it"), countersign.Delete)
+	}
+	w.with(n.WithClause)
+}
+
+func (w *walker) mergeStmt(n *pg.MergeStmt) {
+	w.query()
+	w.target(n.Relation, countersign.Write)
+	w.returning(n.ReturningList, "MERGE", n == w.root)
+	w.with(n.WithClause)
+	for _, c := range n.MergeWhenClauses {
+		when := c.GetMergeWhenClause()
+		if when == nil {
+			continue // the walk below refuses it
+		}
+		if when.CommandType == pg.CmdType_CMD_DELETE {
+			w.target(n.Relation, countersign.Delete)
+		}
+		changed := when.CommandType == pg.CmdType_CMD_DELETE || when.CommandType == pg.CmdType_CMD_UPDATE
+		switch {
+		case !changed || when.Condition != nil:
+		case when.MatchKind == pg.MergeMatchKind_MERGE_WHEN_NOT_MATCHED_BY_SOURCE,
+			when.MatchKind == pg.MergeMatchKind_MERGE_WHEN_MATCHED && alwaysTrue(n.JoinCondition, n.Relation):
+			w.unbounded(sanitize.Const("MERGE without a condition that limits it"), countersign.Write)
+		}
+	}
+}
+
+func (w *walker) mergeWhen(n *pg.MergeWhenClause) {
+	switch n.CommandType {
+	case pg.CmdType_CMD_INSERT, pg.CmdType_CMD_UPDATE, pg.CmdType_CMD_DELETE, pg.CmdType_CMD_NOTHING:
+	default:
+		w.effect(countersign.Unknown, sanitize.Const("an action of MERGE is not understood"))
+	}
+}
+
+func (w *walker) unbounded(why sanitize.Clean, e countersign.Effects) {
+	w.st.Facts.Unbounded = true
+	w.effect(e, why)
+}
+
+// alwaysTrue reports whether condition cannot be seen to limit the rows of target: there is none, it
+// names no column of the target, or it is true of every row by its form (id = id, true OR …).
+func alwaysTrue(condition *pg.Node, target *pg.RangeVar) bool {
+	if condition == nil || condition.Node == nil {
+		return true
+	}
+	if b := condition.GetBoolExpr(); b != nil && b.Boolop != pg.BoolExprType_NOT_EXPR {
+		some, all := false, true
+		for _, a := range b.Args {
+			t := alwaysTrue(a, target)
+			some, all = some || t, all && t
+		}
+		return all || some && b.Boolop == pg.BoolExprType_OR_EXPR
+	}
+	if c, ok := condition.GetAConst().GetVal().(*pg.A_Const_Boolval); ok && !c.Boolval.Boolval {
+		return false
+	}
+	if x := condition.GetAExpr(); x != nil && sameColumn(x.Lexpr, x.Rexpr) {
+		return true
+	}
+	return !find(condition, func(m any) bool { return limits(m, target) })
+}
+
+// limits reports whether m refers to the target: by a column that is not another relation's, or by
+// WHERE CURRENT OF.
+func limits(m any, target *pg.RangeVar) bool {
+	switch m := m.(type) {
+	case *pg.ColumnRef:
+		if len(m.Fields) < 2 || target == nil {
+			return true
+		}
+		name := target.Relname
+		if target.Alias != nil {
+			name = target.Alias.Aliasname
+		}
+		return m.Fields[len(m.Fields)-2].GetString_().GetSval() == name
+	case *pg.CurrentOfExpr:
+		return true
+	}
+	return false
+}
+
+// sameColumn reports whether a and b are the same column, which compares equal unless it is null.
+func sameColumn(a, b *pg.Node) bool {
+	x, ok1 := parts(a.GetColumnRef().GetFields())
+	y, ok2 := parts(b.GetColumnRef().GetFields())
+	return ok1 && ok2 && display(x...) == display(y...)
+}
+
+func (w *walker) truncateStmt(n *pg.TruncateStmt) {
+	w.ctx.use = countersign.Delete
+	w.unbounded(sanitize.Const("TRUNCATE removes every row"), countersign.Delete)
+	if n.Behavior == pg.DropBehavior_DROP_CASCADE {
+		w.effect(countersign.Delete, sanitize.Const("CASCADE empties the tables that refer to these as well"))
+	}
+	w.tag("TRUNCATE TABLE", n)
+}
+
+func (w *walker) tag(tag string, n any) {
+	if n == w.root {
+		w.st.Tag = tag
+	}
+}
+
+func (w *walker) explainStmt(n *pg.ExplainStmt) {
+	w.tag("EXPLAIN", n)
+	if n != w.root {
+		w.effect(countersign.Unknown, sanitize.Const("EXPLAIN is not understood in this place"))
+	}
+	w.st.ReturnsRows = true
+	w.effect(countersign.Read, sanitize.Const("EXPLAIN counts as what it explains"))
+}
+
+func (w *walker) prepareStmt(n *pg.PrepareStmt) {
+	w.tag("PREPARE", n)
+	if n != w.root {
+		w.effect(countersign.Unknown, sanitize.Const("PREPARE is not understood in this place"))
+		return
+	}
+	inner := &walker{grammar: w.grammar, session: w.session}
+	body := inner.statement(n.Query)
+	body.Start, body.End = w.st.Start, w.st.End
+	w.st.Prepare, w.st.PrepareBody = n.Name, &body
+	w.absorb(inner)
+	w.effect(countersign.Session, sanitize.Const("PREPARE counts as what it prepares"))
+	w.session.prepare(n.Name, &body)
+}
+
+// absorb adds what another walker found to w.
+func (w *walker) absorb(inner *walker) {
+	w.absorbStatement(inner.st)
+	w.userData = w.userData || inner.userData
+	w.assumed = w.assumed || inner.assumed
+	w.plain = w.plain || inner.plain
+}
+
+func (w *walker) absorbStatement(st *Statement) {
+	for _, ev := range st.Why {
+		if !isAssumption(ev) {
+			w.effect(ev.Effect, ev.Why)
+		}
+	}
+	w.st.Effects |= st.Effects
+	for _, o := range st.Objects {
+		w.cleanObject(o.Kind, o.Name, o.Effects)
+	}
+	w.st.Facts.Unbounded = w.st.Facts.Unbounded || st.Facts.Unbounded
+}
+
+func (w *walker) executeStmt(n *pg.ExecuteStmt) {
+	w.tag("EXECUTE", n)
+	w.query()
+	w.st.Execute = n.Name
+	body := w.session.execute(n.Name)
+	if body == nil {
+		w.effect(countersign.Unknown, sanitize.Format("EXECUTE of %s, which is not known in this session", sanitize.Name(display(n.Name))))
+		return
+	}
+	w.absorbStatement(body)
+	w.userData = w.userData || !body.Facts.CatalogOnly
+	w.selectsTo = false
+	if n == w.root {
+		w.st.ReturnsRows, w.st.Copy = body.ReturnsRows, body.Copy
+		w.st.Facts.Rows, w.st.Facts.RowsKnown = body.Facts.Rows, body.Facts.RowsKnown
+		w.st.Sets = body.Sets
+	}
+}
+
+func (w *walker) deallocateStmt(n *pg.DeallocateStmt) {
+	w.tag("DEALLOCATE", n)
+	w.effect(countersign.Session, sanitize.Const("forgets a prepared statement"))
+	w.st.Deallocate, w.st.DiscardAll = n.Name, n.Isall
+	w.session.forget(n.Name, n.Isall)
+}
+
+func (s *session) prepare(name string, body *Statement) {
+	if s.inText == nil {
+		s.inText = map[string]*Statement{}
+	}
+	s.inText[name] = body
+}
+
+func (s *session) forget(name string, all bool) {
+	if all {
+		s.inText, s.forgotten = nil, true
+		return
+	}
+	s.prepare(name, nil)
+}
+
+// execute returns what EXECUTE of name runs, or nil.
+func (s *session) execute(name string) *Statement {
+	if body, ok := s.inText[name]; ok {
+		return body
+	}
+	s.usesPrepared = true
+	if s.forgotten || s.prepared == nil {
+		return nil
+	}
+	return s.prepared(name)
+}

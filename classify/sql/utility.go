@@ -1,0 +1,146 @@
+package sql
+
+import (
+	pg "github.com/pganalyze/pg_query_go/v6"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/sanitize"
+)
+
+func (w *walker) copyStmt(n *pg.CopyStmt) {
+	w.tag("COPY", n)
+	w.query()
+	if n != w.root {
+		w.effect(countersign.Unknown, sanitize.Const("COPY is not understood in this place"))
+	}
+	if n.IsFrom {
+		if n.Relation != nil {
+			w.useRelation("table", n.Relation, countersign.Write)
+		}
+		w.effect(countersign.Write, sanitize.Const("COPY FROM adds rows"))
+	} else {
+		if n.Relation != nil {
+			w.useRelation("table", n.Relation, countersign.Read|countersign.Export)
+		}
+		w.effect(countersign.Read|countersign.Export, sanitize.Const("COPY TO moves data out in bulk"))
+		w.userData = true
+	}
+	moved := countersign.Export
+	if n.IsFrom {
+		moved = countersign.Write
+	}
+	switch {
+	case n.IsProgram:
+		w.effect(countersign.Execute|moved, sanitize.Const("COPY runs a program on the server's host"))
+		w.object("program", n.Filename, countersign.Execute|moved)
+	case n.Filename != "":
+		w.effect(countersign.Execute|moved, sanitize.Const("COPY uses a file on the server's host"))
+		w.object("file", n.Filename, countersign.Execute|moved)
+	case n.IsFrom:
+		w.st.Copy = CopyFromClient
+	default:
+		w.st.Copy = CopyToClient
+	}
+}
+
+func (w *walker) transactionStmt(n *pg.TransactionStmt) {
+	w.st.Savepoint, w.st.Chain = n.SavepointName, n.Chain
+	e := countersign.Session
+	switch n.Kind {
+	case pg.TransactionStmtKind_TRANS_STMT_BEGIN, pg.TransactionStmtKind_TRANS_STMT_START:
+		w.st.Tx, w.st.Tag = TxBegin, "BEGIN"
+	case pg.TransactionStmtKind_TRANS_STMT_COMMIT:
+		w.st.Tx, w.st.Tag = TxCommit, "COMMIT"
+	case pg.TransactionStmtKind_TRANS_STMT_ROLLBACK:
+		w.st.Tx, w.st.Tag = TxRollback, "ROLLBACK"
+	case pg.TransactionStmtKind_TRANS_STMT_SAVEPOINT:
+		w.st.Tx, w.st.Tag = TxSavepoint, "SAVEPOINT"
+	case pg.TransactionStmtKind_TRANS_STMT_RELEASE:
+		w.st.Tx, w.st.Tag = TxRelease, "RELEASE"
+	case pg.TransactionStmtKind_TRANS_STMT_ROLLBACK_TO:
+		w.st.Tx, w.st.Tag = TxRollbackTo, "ROLLBACK"
+	case pg.TransactionStmtKind_TRANS_STMT_PREPARE:
+		w.st.Tx, w.st.Tag, e = TxPrepare, "PREPARE TRANSACTION", countersign.Unknown
+	case pg.TransactionStmtKind_TRANS_STMT_COMMIT_PREPARED:
+		w.st.Tx, w.st.Tag, e = TxCommitPrepared, "COMMIT PREPARED", countersign.Unknown
+	case pg.TransactionStmtKind_TRANS_STMT_ROLLBACK_PREPARED:
+		w.st.Tx, w.st.Tag, e = TxRollbackPrepared, "ROLLBACK PREPARED", countersign.Unknown
+	default:
+		e = countersign.Unknown
+	}
+	if e == countersign.Unknown || n != w.root {
+		w.effect(countersign.Unknown, sanitize.Const("two-phase commit decides what other sessions did"))
+		return
+	}
+	w.effect(e, sanitize.Const("controls the transaction"))
+}
+
+const accessShareLock = 1 // LOCK … IN ACCESS SHARE MODE: what every SELECT takes
+
+func (w *walker) lockStmt(n *pg.LockStmt) {
+	w.tag("LOCK TABLE", n)
+	e := countersign.Write
+	if n.Mode == accessShareLock {
+		e = countersign.Session
+	}
+	w.effect(e, sanitize.Const("locks tables"))
+	for _, r := range n.Relations {
+		if v := r.GetRangeVar(); v != nil {
+			w.object("table", display(v.Schemaname, v.Relname), e)
+		} else {
+			w.unknown(nil)
+		}
+	}
+}
+
+func (w *walker) declareStmt(n *pg.DeclareCursorStmt) {
+	w.tag("DECLARE CURSOR", n)
+	w.effect(countersign.Session, sanitize.Const("DECLARE counts as the cursor's query"))
+}
+
+func (w *walker) fetchStmt(n *pg.FetchStmt) {
+	w.st.Tag = "FETCH"
+	w.userData = true
+	if n.Ismove {
+		w.st.Tag = "MOVE"
+		w.effect(countersign.Read, sanitize.Const("MOVE runs a cursor's query on"))
+		return
+	}
+	w.st.ReturnsRows = true
+	w.effect(countersign.Read, sanitize.Const("FETCH reads from a cursor; what its query does counted when it was declared"))
+}
+
+func (w *walker) createTableAsStmt(n *pg.CreateTableAsStmt) {
+	switch n.Objtype {
+	case pg.ObjectType_OBJECT_TABLE:
+		w.tag("CREATE TABLE AS", n)
+	case pg.ObjectType_OBJECT_MATVIEW:
+		w.tag("CREATE MATERIALIZED VIEW", n)
+		w.ctx.kind = "materialized view"
+	default:
+		w.unknown(nil)
+	}
+}
+
+func (w *walker) doStmt(n *pg.DoStmt) {
+	w.tag("DO", n)
+	w.effect(countersign.Execute, sanitize.Const("DO runs code that is not looked into"))
+	w.bodyCredentials(n.Args)
+}
+
+func (w *walker) callStmt(n *pg.CallStmt) {
+	w.tag("CALL", n)
+	w.query()
+	w.st.ReturnsRows = true
+	w.userData = true
+	w.effect(countersign.Execute, sanitize.Const("CALL runs a procedure"))
+}
+
+func (w *walker) vacuumStmt(n *pg.VacuumStmt) {
+	tag := "ANALYZE"
+	if n.IsVacuumcmd {
+		tag = "VACUUM"
+	}
+	w.defines(tag, n, adminEffect, sanitize.Const("maintenance: rewrites storage or statistics"))
+	w.ctx.use = adminEffect
+}
