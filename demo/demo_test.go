@@ -1,0 +1,125 @@
+package demo_test
+
+import (
+	"context"
+	"fmt"
+	"os"
+	"os/exec"
+	"path/filepath"
+	"regexp"
+	"strings"
+	"sync"
+	"testing"
+	"time"
+	"unicode/utf8"
+
+	"github.com/countersign-dev/countersign/demo"
+)
+
+// program builds the real program, once for all tests.
+var program = sync.OnceValues(func() (string, error) {
+	dir, err := os.MkdirTemp("", "demo-test-")
+	if err != nil {
+		return "", err
+	}
+	path := filepath.Join(dir, "countersign")
+	if out, err := exec.Command("go", "build", "-o", path, "../cmd/countersign").CombinedOutput(); err != nil {
+		return "", fmt.Errorf("go build: %w\n%s", err, out)
+	}
+	return path, nil
+})
+
+func TestMain(m *testing.M) {
+	code := m.Run()
+	if path, err := program(); err == nil {
+		if err := os.RemoveAll(filepath.Dir(path)); err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			code = 1
+		}
+	}
+	os.Exit(code)
+}
+
+// play runs the demo with self as the program and returns what it printed.
+func play(ctx context.Context, t *testing.T, self string) (string, error) {
+	t.Helper()
+	before := leftovers(t)
+	var out, complaints strings.Builder
+	err := demo.Run(ctx, demo.Options{In: strings.NewReader(""), Out: &out, Err: &complaints, Self: self})
+	if complaints.Len() > 0 {
+		t.Errorf("cleaning up: %s", complaints.String())
+	}
+	for _, dir := range leftovers(t) {
+		if strings.Contains(out.String(), dir) && !strings.Contains(strings.Join(before, "\n"), dir) {
+			t.Errorf("%s was left behind", dir)
+		}
+	}
+	return out.String(), err
+}
+
+func leftovers(t *testing.T) []string {
+	t.Helper()
+	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), "countersign-demo-*"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return dirs
+}
+
+// The whole story, with the real program, the real psql and a real server.
+func TestStory(t *testing.T) {
+	self, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	start := time.Now()
+	out, err := play(t.Context(), t, self)
+	if err != nil {
+		t.Fatalf("%v\n%s", err, out)
+	}
+	if took := time.Since(start); took > 100*time.Second {
+		t.Errorf("it took %s", took)
+	}
+	for _, want := range []string{"Rosa Silva", "waits for 1 of dba", "All 5000 customers arrived", "never-every-row", "Every step came out as told."} {
+		if !strings.Contains(out, want) {
+			t.Errorf("the story does not tell %q", want)
+		}
+	}
+	if secret := regexp.MustCompile(`csg_[A-Za-z0-9_-]{20,}`).FindString(out); secret != "" {
+		t.Error("the story prints a token")
+	}
+	for line := range strings.Lines(out) {
+		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 100 {
+			t.Errorf("a line of %d columns: %s", n, line)
+		}
+	}
+}
+
+// A demo whose program does otherwise than told fails, and names the step.
+func TestStoryNoticesWhatGoesWrong(t *testing.T) {
+	real, err := program()
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, c := range []struct{ name, script, want string }{
+		{"an agent can sign", `case "$1" in approve) exit 0;; esac`, "step 4"},
+		{"a signature has no effect", `case "$1$3" in approve--yes) exit 0;; esac`, "step 5"},
+		{"verify is content with everything", `case "$1$2" in trailverify) exit 0;; esac`, "step 8"},
+		{"the gateway does not start", `case "$1" in serve) echo no such luck; exit 1;; esac`, "no such luck"},
+	} {
+		t.Run(c.name, func(t *testing.T) {
+			self := filepath.Join(t.TempDir(), "countersign")
+			script := fmt.Sprintf("#!/bin/sh\n%s\nexec '%s' \"$@\"\n", c.script, real)
+			if err := os.WriteFile(self, []byte(script), 0o755); err != nil {
+				t.Fatal(err)
+			}
+			// What never comes is waited for; the story's own limits are longer than a test's patience.
+			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
+			defer cancel()
+			out, err := play(ctx, t, self)
+			if err == nil || !strings.Contains(err.Error(), c.want) {
+				t.Errorf("err = %v; want one that names %q\n%s", err, c.want, out)
+			}
+		})
+	}
+}

@@ -1,0 +1,138 @@
+package demo
+
+import (
+	"fmt"
+	"io"
+	"os"
+	"strings"
+	"unicode/utf8"
+)
+
+const width = 80
+
+// show prints the story for a screen of 80 columns.
+type show struct {
+	out    io.Writer
+	colour bool
+	step   int
+}
+
+func newShow(out io.Writer) show {
+	return show{out: out, colour: isTerminal(out) && os.Getenv("NO_COLOR") == "" && os.Getenv("TERM") != "dumb"}
+}
+
+const (
+	bold  = "1"
+	dim   = "2"
+	red   = "31"
+	green = "32"
+	blue  = "36"
+)
+
+func (s *show) paint(code, text string) string {
+	if !s.colour || text == "" {
+		return text
+	}
+	return "\x1b[" + code + "m" + text + "\x1b[0m"
+}
+
+func (s *show) line(text string) { fmt.Fprintln(s.out, text) }
+
+// title opens a step.
+func (s *show) title(text string) {
+	s.step++
+	head := fmt.Sprintf("── %d  %s ", s.step, text)
+	s.line("")
+	s.line(s.paint(bold, head+strings.Repeat("─", max(0, width-utf8.RuneCountInString(head)))))
+}
+
+// say prints prose.
+func (s *show) say(text string) {
+	for _, l := range wrap(text, width-2) {
+		s.line("  " + l)
+	}
+}
+
+// prompt prints what somebody types.
+func (s *show) prompt(who, text string) {
+	s.line("")
+	for i, l := range strings.Split(text, "\n") {
+		if i == 0 {
+			s.line("  " + s.paint(blue, who+">") + " " + s.paint(bold, l))
+			continue
+		}
+		s.line("  " + strings.Repeat(" ", utf8.RuneCountInString(who)+2) + s.paint(bold, l))
+	}
+}
+
+// output prints what a program answered. Tables are cut at the screen's edge, messages are wrapped.
+func (s *show) output(lines ...string) {
+	for _, l := range lines {
+		code := dim
+		if strings.HasPrefix(l, "ERROR") || strings.HasPrefix(l, "NOTICE") {
+			code = ""
+		}
+		if isMessage(l) {
+			for i, part := range wrap(l, width-4) {
+				if i > 0 {
+					part = "  " + part
+				}
+				s.line("  " + s.paint(code, part))
+			}
+			continue
+		}
+		s.line("  " + s.paint(code, cut(l, width-2)))
+	}
+}
+
+// page prints a page that the command line made for a person, as it is.
+func (s *show) page(text string) {
+	for l := range strings.SplitSeq(text, "\n") {
+		s.line(strings.TrimRight("  "+l, " "))
+	}
+}
+
+// good says that a step came out as told.
+func (s *show) good(text string) {
+	for i, l := range wrap(text, width-4) {
+		mark := "  "
+		if i == 0 {
+			mark = s.paint(green, "✓ ")
+		}
+		s.line("  " + mark + s.paint(green, l))
+	}
+}
+
+func isMessage(l string) bool {
+	for _, p := range []string{"ERROR:", "NOTICE:", "DETAIL:", "HINT:", "WARNING:", "countersign:"} {
+		if strings.HasPrefix(l, p) {
+			return true
+		}
+	}
+	return false
+}
+
+func cut(l string, n int) string {
+	if utf8.RuneCountInString(l) <= n {
+		return l
+	}
+	return string([]rune(l)[:n-1]) + "…"
+}
+
+// wrap breaks text at spaces into lines of at most n characters; a longer word has a line to itself.
+func wrap(text string, n int) []string {
+	var lines []string
+	line := ""
+	for word := range strings.FieldsSeq(text) {
+		switch {
+		case line == "":
+			line = word
+		case utf8.RuneCountInString(line)+1+utf8.RuneCountInString(word) <= n:
+			line += " " + word
+		default:
+			lines = append(lines, line)
+			line = word
+		}
+	}
+	return append(lines, line)
+}
