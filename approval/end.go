@@ -55,8 +55,9 @@ type ending struct {
 }
 
 var expireGuards = guards[*ending]{
-	{name: "the request is open", holds: func(c *ending) bool { return c.request.IsOpen() }},
-	{name: "its time is over", holds: func(c *ending) bool { return !c.request.inTime(c.now) }},
+	{name: "the request is open and its time is over", holds: func(c *ending) bool {
+		return c.request.IsOpen() && !c.request.inTime(c.now)
+	}},
 }
 
 var lapseGuards = guards[*ending]{

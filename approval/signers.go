@@ -21,14 +21,11 @@ type counting struct {
 var seatGuards = guards[*counting]{
 	{name: "the reviewer is active", holds: func(c *counting) bool { return c.person.Active }},
 	{name: "the login is still the reviewer's", holds: func(c *counting) bool { return owns(c.person, c.review.Login) }},
-	{name: "the reviewer is none of the requester's people as recorded", holds: func(c *counting) bool {
-		return !concerns(c.request.Requester, c.review.Person)
-	}},
 	{name: "the reviewer is none of the requester's people now", holds: func(c *counting) bool {
 		return !concerns(c.asker, c.review.Person)
 	}},
-	{name: "the reviewer is none of the claimer's people", holds: func(c *counting) bool {
-		return !concerns(c.claimer, c.review.Person)
+	{name: "the reviewer is none of the people of the requester as recorded, nor of the claimer", holds: func(c *counting) bool {
+		return !concerns(c.request.Requester, c.review.Person) && !concerns(c.claimer, c.review.Person)
 	}},
 }
 
