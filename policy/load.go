@@ -80,7 +80,9 @@ func (l *loader) rules(n *yaml.Node) []*rule {
 	var list []*rule
 	for _, item := range l.items(n, "rules", maxRules) {
 		before := len(l.errs)
-		l.rule = ""
+		if before >= maxErrors {
+			break
+		}
 		r := l.readRule(item)
 		if len(l.errs) == before {
 			list = append(list, r)
