@@ -69,14 +69,14 @@ func known(e countersign.Effects) countersign.Effects {
 
 // action is one Input being decided about.
 type action struct {
-	in      *Input
+	in      Input
 	effects countersign.Effects // known(in.Effects)
 	vars    *variables          // made when the first condition asks
 }
 
 func (a *action) variables() *variables {
 	if a.vars == nil {
-		a.vars = &variables{in: *a.in, effects: a.effects}
+		a.vars = &variables{in: a.in, effects: a.effects}
 	}
 	return a.vars
 }
@@ -87,7 +87,7 @@ func (s *Set) Decide(in Input) countersign.Decision {
 		return countersign.Decision{Verdict: countersign.Deny, Reason: refusal}
 	}
 	c := s.candidatesFor(in.Resource)
-	a := action{in: &in, effects: known(in.Effects)}
+	a := action{in: in, effects: known(in.Effects)}
 	limits, denial := c.deny(&a)
 	if denial != nil {
 		return *denial
@@ -112,11 +112,7 @@ func (s *Set) undecidable(in *Input) string {
 func (c *candidates) deny(a *action) (limits countersign.Limits, denial *countersign.Decision) {
 	var found, failed []*rule
 	for _, r := range c.denies {
-		if !r.matchesPrincipal(a.in.Principal) {
-			continue
-		}
-		limits = limits.Min(r.info.Limits)
-		if !r.matchesAction(a) {
+		if !r.concerns(a, &limits) {
 			continue
 		}
 		switch holds, err := r.matchesCondition(a); {
@@ -134,6 +130,20 @@ func (c *candidates) deny(a *action) (limits countersign.Limits, denial *counter
 		Rules:   namesOf(slices.Concat(found, failed)),
 		Reason:  whyDenied(found, failed),
 	}
+}
+
+// concerns reports whether all of the rule matches but for its condition. It adds the rule's limits, which
+// hold when only resource and principal match. The cheapest question comes first: most rules say nothing
+// of an action's effects.
+func (r *rule) concerns(a *action, limits *countersign.Limits) bool {
+	effects := r.info.Verdict != "" && r.matchesEffects(a.effects)
+	if !effects && !r.limits || !r.matchesPrincipal(a.in.Principal) {
+		return false
+	}
+	if r.limits {
+		*limits = limits.Min(r.info.Limits)
+	}
+	return effects && r.matchesObjects(a.effects, a.in.Objects)
 }
 
 func whyDenied(found, failed []*rule) string {
@@ -158,16 +168,12 @@ func (c *candidates) permit(a *action, limits countersign.Limits) countersign.De
 	var broken []*rule // allow and confirm rules whose condition failed
 	var seats []countersign.Seat
 	for i, r := range c.others {
-		if !r.matchesPrincipal(a.in.Principal) {
-			continue
-		}
-		limits = limits.Min(r.info.Limits)
-		if r.info.Verdict == "" || !r.matchesAction(a) {
+		if !r.concerns(a, &limits) {
 			continue
 		}
 		holds, err := r.matchesCondition(a)
 		switch {
-		case err != nil && r.lenient():
+		case err != nil && r.lenient:
 			broken = append(broken, r)
 		case holds || err != nil:
 			matched = append(matched, r)

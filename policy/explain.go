@@ -73,7 +73,7 @@ func (s *Set) Explain(in Input) Explanation {
 	if s.undecidable(&in) != "" {
 		return x
 	}
-	a := action{in: &in, effects: x.Effects}
+	a := action{in: in, effects: x.Effects}
 	for _, r := range s.rules {
 		x.Rules = append(x.Rules, r.explain(&a))
 	}
@@ -180,11 +180,11 @@ func (r *rule) whyObjects(a *action) string {
 	}
 	listed := strings.Join(patterns, ", ")
 	switch {
-	case r.lenient() && len(a.in.Objects) == 0:
+	case r.lenient && len(a.in.Objects) == 0:
 		return "no object is known, and " + string(r.info.Verdict) + " needs each to be named"
-	case r.lenient() && len(others) > 0:
+	case r.lenient && len(others) > 0:
 		return fmt.Sprintf("%s is not among %s", listSome(others), listed)
-	case !r.lenient() && len(named) == 0 && a.effects.Any(countersign.Unknown):
+	case !r.lenient && len(named) == 0 && a.effects.Any(countersign.Unknown):
 		return "what an unknown action reaches cannot be told, so " + listed + " may be among it"
 	case len(named) == 0:
 		return fmt.Sprintf("%s is not among %s", listOr(others, "no object"), listed)

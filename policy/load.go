@@ -177,7 +177,7 @@ func (l *loader) match(n *yaml.Node, r *rule) {
 		l.fail(at["any_effect"], "any_effect", "keep one", "a rule has effects or any_effect, not both")
 	}
 	switch {
-	case r.lenient():
+	case r.lenient:
 		l.checkLenient(n, at, r)
 	case r.info.Verdict == "":
 		l.checkLimitOnly(at)

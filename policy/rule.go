@@ -14,6 +14,11 @@ type rule struct {
 	info RuleInfo
 	self []string // its name alone, shared by decisions
 
+	// lenient: the rule permits without the signature of another person in a seat (allow, confirm). It is
+	// held to more: each effect and each object must be named.
+	lenient bool
+	limits  bool // it sets some limit
+
 	// Who: everything that is set must hold; within a list, one is enough.
 	kind   countersign.PrincipalKind
 	groups []countersign.Group
@@ -68,12 +73,6 @@ func (p pattern) String() string {
 // permits reports whether the rule can let an action run, with or without signatures.
 func (r *rule) permits() bool {
 	return r.info.Verdict == countersign.Allow || r.info.Verdict == countersign.Confirm || r.info.Verdict == countersign.Review
-}
-
-// lenient reports whether the rule permits without the signature of another person in a seat. Such a rule is
-// held to more: each effect and each object must be named.
-func (r *rule) lenient() bool {
-	return r.info.Verdict == countersign.Allow || r.info.Verdict == countersign.Confirm
 }
 
 func (r *rule) matchesResource(res *countersign.Resource) bool {
@@ -132,7 +131,7 @@ func isID(p *countersign.Principal, name string) bool {
 
 func (r *rule) matchesEffects(e countersign.Effects) bool {
 	switch {
-	case r.lenient():
+	case r.lenient:
 		return !e.Any(countersign.Unknown) && e&^r.effects == 0
 	case r.effects != 0:
 		return e&^r.effects == 0
@@ -153,7 +152,7 @@ func (r *rule) matchesObjects(e countersign.Effects, objects []countersign.Objec
 	if len(r.objects) == 0 {
 		return true
 	}
-	if r.lenient() {
+	if r.lenient {
 		return len(objects) > 0 && !slices.ContainsFunc(objects, func(o countersign.Object) bool { return !r.namesObject(o) })
 	}
 	return e.Any(countersign.Unknown) || slices.ContainsFunc(objects, r.namesObject)
@@ -162,11 +161,6 @@ func (r *rule) matchesObjects(e countersign.Effects, objects []countersign.Objec
 func (r *rule) namesObject(o countersign.Object) bool {
 	name := o.Name.String()
 	return slices.ContainsFunc(r.objects, func(p pattern) bool { return p.matches(name) })
-}
-
-// matchesAction looks at what the action does and to what.
-func (r *rule) matchesAction(a *action) bool {
-	return r.matchesEffects(a.effects) && r.matchesObjects(a.effects, a.in.Objects)
 }
 
 // matchesCondition evaluates the rule's condition.

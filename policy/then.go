@@ -37,6 +37,8 @@ func (l *loader) then(n *yaml.Node, r *rule) {
 		l.fail(n, "then", "say allow, confirm, review or deny, or set a limit", "the rule has no verdict")
 	}
 	l.checkThen(at, r)
+	r.lenient = r.info.Verdict == countersign.Allow || r.info.Verdict == countersign.Confirm
+	r.limits = r.info.Limits != countersign.Limits{}
 }
 
 // thenKey reads one key; it reports whether it knows it.
