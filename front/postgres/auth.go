@@ -54,10 +54,6 @@ func (f *Front) handle(ctx context.Context, nc net.Conn) {
 		return
 	}
 	defer c.up.conn.Close()
-	if client.SetDeadline(time.Time{}) != nil {
-		c.sess.Close(gate.RolledBack, sanitize.Const("the client has gone"))
-		return
-	}
 	f.mu.Lock()
 	if f.closing {
 		c.end(errShutdown)
@@ -74,7 +70,7 @@ func (f *Front) turnAway(nc, client net.Conn, err error) {
 		if r == errNobody {
 			f.failures.add(addrOf(nc.RemoteAddr()).Addr())
 		}
-		// The handshake's deadline still holds. A client that does not read loses the message.
+		_ = client.SetWriteDeadline(time.Now().Add(time.Second)) // a client that does not read loses the message
 		_, _ = client.Write(appendReport(nil, msgError, r.report))
 		return
 	}
@@ -92,6 +88,10 @@ func (f *Front) open(ctx context.Context, o *opening) (*conn, error) {
 	}
 	token, err := askPassword(o.conn)
 	if err != nil {
+		return nil, err
+	}
+	// The rest is the gateway's and the server's work, bounded by itself.
+	if err := o.conn.SetDeadline(time.Time{}); err != nil {
 		return nil, err
 	}
 	remote := addrOf(o.conn.RemoteAddr())

@@ -62,8 +62,9 @@ func (s *sessionState) utf8() bool       { return s.reported["client_encoding"] 
 func (c *conn) setting(st *sql.Setting) {
 	s := &c.state
 	s.context = nil
-	if st.All || st.Name == "" || st.Name == "search_path" || st.Name == "role" || st.Name == "session_authorization" {
-		s.pathStale = true
+	switch st.Name {
+	case "", "search_path", "role", "session_authorization", "standard_conforming_strings", "client_encoding":
+		s.pathStale = true // "" also when it is RESET ALL
 	}
 	next := maps.Clone(s.sets)
 	if next == nil {

@@ -66,8 +66,11 @@ type question string
 const (
 	// failing is not SQL, so that the server puts its transaction into the failed state.
 	failing question = "COUNTERSIGN REFUSED A STATEMENT OF THIS TRANSACTION"
-	// askPath tells which search path is in force.
-	askPath question = "SHOW search_path"
+	// What is in force of the settings that decide how a text is read. They are utility statements, which
+	// take no snapshot, so that SET TRANSACTION still works after them.
+	askPath       question = "SHOW search_path"
+	askConforming question = "SHOW standard_conforming_strings"
+	askEncoding   question = "SHOW client_encoding"
 )
 
 // ownName is the name of the gateway's own statements and portals on the server.

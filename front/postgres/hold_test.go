@@ -257,7 +257,7 @@ func TestCancelGoesUpstream(t *testing.T) {
 		done <- err
 	}()
 	eventually(t, "the statement runs", func() bool {
-		return r.outside("SELECT count(*) FROM pg_stat_activity WHERE query LIKE 'SELECT pg_sleep%' AND state = 'active'") == "1"
+		return r.outside("SELECT count(*) FROM pg_stat_activity WHERE usename = current_user AND query LIKE 'SELECT pg_sleep%' AND state = 'active'") == "1"
 	})
 	if err := c.PgConn().CancelRequest(ctx); err != nil {
 		t.Fatal(err)

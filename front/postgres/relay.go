@@ -62,7 +62,7 @@ type relayState struct {
 	copyIn     bool // the server asks for COPY data
 	// swallowed: the front has asked the client for the data of the COPY itself already.
 	swallowed bool
-	own       []byte // the row that answered a question of the gateway's own
+	own       [][]byte // the rows that answered the gateway's own questions
 }
 
 func (c *conn) expect(e expected) { c.queue = append(c.queue, e) }
@@ -148,7 +148,7 @@ func (c *conn) walk(ctx context.Context) error {
 				if err := c.pass(ctx, b.buf[start:b.r]); err != nil {
 					return err
 				}
-				r.own = append(r.own[:0], b.buf[b.r+headerLen:b.r+size]...)
+				r.own = append(r.own, bytes.Clone(b.buf[b.r+headerLen:b.r+size]))
 				b.r += size
 				start = b.r
 				continue

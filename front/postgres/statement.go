@@ -153,23 +153,27 @@ func (c *conn) prepared(name string) *sql.Statement {
 	return s.single()
 }
 
-// freshPath asks the server for its search path when something may have changed it. In a failed
-// transaction the server does not answer, and runs nothing either.
+// freshPath asks the server for the settings that decide how a text is read, when something may have
+// changed them. The server's own reports come with ReadyForQuery, too late for the rest of a pipeline. In a
+// failed transaction the server does not answer, and runs nothing either.
 func (c *conn) freshPath(ctx context.Context) error {
-	if !c.state.pathStale || c.status == 'E' {
+	s := &c.state
+	if !s.pathStale || c.status == 'E' {
 		return nil
 	}
 	if err := c.settle(ctx); err != nil || c.discarding {
 		return err
 	}
-	c.state.pathKnown = false
-	wasUnsynced := c.unsynced
-	if err := c.ask(askPath); err != nil {
-		return err
-	}
+	s.pathKnown = false
 	c.relay.own = c.relay.own[:0]
+	wasUnsynced := c.unsynced
+	for _, q := range []question{askPath, askConforming, askEncoding} {
+		if err := c.ask(q); err != nil {
+			return err
+		}
+	}
 	if wasUnsynced {
-		if err := c.send(flushFrame); err != nil {
+		if err := c.forwardInert(flushFrame); err != nil {
 			return err
 		}
 	} else if err := c.ownSync(); err != nil {
@@ -178,13 +182,21 @@ func (c *conn) freshPath(ctx context.Context) error {
 	if err := c.drain(ctx); err != nil {
 		return err
 	}
-	f := fields{b: c.relay.own}
-	n, size := f.uint16(), int32(f.uint32())
-	value := f.take(int(size))
-	if n == 1 && f.end() == nil {
-		c.state.path, c.state.pathKnown, c.state.pathStale = string(value), true, false
+	values := make([]string, 0, 3)
+	for _, row := range c.relay.own {
+		f := fields{b: row}
+		n, size := f.uint16(), int32(f.uint32())
+		value := f.take(int(size))
+		if n != 1 || f.end() != nil {
+			return nil
+		}
+		values = append(values, string(value))
 	}
-	c.state.context = nil
+	if len(values) == 3 {
+		s.path, s.pathKnown, s.pathStale = values[0], true, false
+		s.reported["standard_conforming_strings"], s.reported["client_encoding"] = values[1], values[2]
+	}
+	s.context = nil
 	return nil
 }
 
