@@ -103,12 +103,15 @@ func (k Kind) LowEntropy() bool {
 	}
 }
 
-// byForm reports whether k is a kind that is found by its form, whose name says more than that of a position.
-func (k Kind) byForm() bool {
+// says ranks kinds by how much they say: what strict mode drops, a value known by its position, a value
+// known by its form.
+func (k Kind) says() int {
 	switch k {
-	case Password, Secret, Token, APIKey, Authorization, Cookie, StrictText, StrictNumber, StrictComment:
-		return false
+	case StrictText, StrictNumber, StrictComment:
+		return 0
+	case Password, Secret, Token, APIKey, Authorization, Cookie:
+		return 1
 	default:
-		return true
+		return 2
 	}
 }

@@ -197,7 +197,7 @@ func merge(found []finding) []finding {
 		last := &out[n-1]
 		switch {
 		case f.Start == last.Start && f.End == last.End:
-			if f.Kind.byForm() && !last.Kind.byForm() {
+			if f.Kind.says() > last.Kind.says() {
 				last.Kind, last.value = f.Kind, f.value
 			}
 			last.form = max(last.form, f.form)
@@ -271,6 +271,8 @@ func (f form) write(p string) string {
 		return escapedOpen + p[1:len(p)-1] + escapedClose
 	case formSQL:
 		return "'" + p + "'"
+	case formSQL4:
+		return "''''" + p + "''''"
 	case formSQL2:
 		return "''" + p + "''"
 	case formIdent:

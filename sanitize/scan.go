@@ -37,6 +37,7 @@ const (
 	formURL        // with %5B and %5D, for a URL's userinfo
 	formSQL        // as an SQL literal
 	formSQL2       // as an SQL literal inside an SQL literal: quotes doubled
+	formSQL4       // inside two of them
 	formIdent      // as a quoted SQL identifier
 )
 

@@ -1,5 +1,380 @@
 package sanitize
 
+import "strings"
+
+// maxBodies is how deep the texts of programs may nest: DO inside the body of a function.
+const maxBodies = 4
+
+// sqlScanner finds what is to be replaced in one statement string.
+type sqlScanner struct {
+	t      string
+	strict bool
+	bodies int // how many more texts of programs inside this one are read as such
+	out    []finding
+	pos    sqlPositions
+	code   int // where the code that has not been looked at begins
+	body   bool
+	last   literalAt
+}
+
+// literalAt is the last literal, for 'x' = password.
+type literalAt struct {
+	token   sqlToken
+	content string
+}
+
+// sqlFindings returns what SQL replaces in t. Where the text ends inside a literal or comment, no parser
+// would accept it, and everything that Text would replace goes too.
+func (s *Sanitizer) sqlFindings(t string) []finding {
+	found, whole := scanSQL(t, s.strict, maxBodies)
+	if !whole {
+		found = append(found, s.textFindings(t)...)
+	}
+	return found
+}
+
+// scanSQL reports with the findings whether every literal and comment has an end.
+func scanSQL(t string, strict bool, bodies int) (found []finding, whole bool) {
+	c := sqlScanner{t: t, strict: strict, bodies: bodies}
+	whole = true
+	lex := sqlLexer{t: t}
+	for {
+		tok := lex.next()
+		if tok.kind == sqlEnd {
+			break
+		}
+		whole = whole && !tok.open
+		c.token(&tok)
+	}
+	c.flush(len(t))
+	return c.out, whole
+}
+
+func (c *sqlScanner) token(tok *sqlToken) {
+	switch tok.kind {
+	case sqlComment:
+		c.flush(tok.start)
+		c.comment(tok)
+		c.code = tok.end
+		return // a comment may stand anywhere and says nothing about what is around it
+	case sqlString, sqlEscape, sqlUnicode, sqlBits:
+		c.flush(tok.start)
+		c.literal(tok)
+		c.code = tok.end
+	case sqlQuoted:
+		c.flush(tok.start)
+		c.quotedName(tok)
+		c.code = tok.end
+	case sqlIdent:
+		c.name(c.t[tok.start:tok.end], false)
+	case sqlNumber:
+		c.number(tok)
+	case sqlParam:
+		c.pos.number(sqlParam)
+	case sqlOther:
+		c.pos.other(c.t[tok.start])
+		c.body = false
+	}
+}
+
+// name takes a name, and notes whether the literal that comes is a program's text: AS 'x', DO 'x', DO
+// LANGUAGE plpgsql 'x'.
+func (c *sqlScanner) name(w string, quoted bool) {
+	before := c.pos.word
+	reverse := c.pos.name(w, quoted)
+	if !reverse.none() {
+		c.credential(&c.last.token, c.last.content, reverse)
+	}
+	switch {
+	case quoted:
+	case strings.EqualFold(w, "as"), strings.EqualFold(w, "do"):
+		c.body = true
+		return
+	case c.body && (strings.EqualFold(w, "language") || strings.EqualFold(before, "language")):
+		return
+	}
+	c.body = false
+}
+
+// comment looks inside a comment, between the marks of comments nested in it, so that every comment
+// still ends where it did.
+func (c *sqlScanner) comment(tok *sqlToken) {
+	body := c.t[tok.bodyStart:tok.bodyEnd]
+	if c.strict {
+		if text := strings.TrimSpace(body); text != "" && !isPlaceholder(text) {
+			c.found(tok.bodyStart, tok.bodyEnd, StrictComment, "", formPlain)
+		}
+		return
+	}
+	at := tok.bodyStart
+	for at < tok.bodyEnd {
+		piece := c.t[at:tok.bodyEnd]
+		end, skip := len(piece), 0
+		if strings.HasPrefix(c.t[tok.start:], "/*") {
+			for i := 0; i+1 < len(piece); i++ {
+				if piece[i] == '/' && piece[i+1] == '*' || piece[i] == '*' && piece[i+1] == '/' {
+					end, skip = i, 2
+					break
+				}
+			}
+		}
+		c.inside(scan(piece[:end], 0, maxViews), at)
+		at += end + skip
+	}
+}
+
+// inside records findings in a part of the text that begins at start.
+func (c *sqlScanner) inside(found []finding, start int) {
+	for _, f := range found {
+		f.Start += start
+		f.End += start
+		c.out = append(c.out, f)
+	}
+}
+
+func (c *sqlScanner) found(a, b int, kind Kind, value string, f form) {
+	c.out = append(c.out, finding{Span{a, b, kind}, value, f})
+}
+
+// literal looks at a string: all of it goes in a credential position, else what is found inside.
+func (c *sqlScanner) literal(tok *sqlToken) {
+	var v view
+	content := c.t[tok.bodyStart:tok.bodyEnd]
+	if !tok.plain(c.t) {
+		v = tok.decode(c.t)
+		content = v.text
+	}
+	col := c.pos.at(false)
+	body := c.body
+	c.body = c.body && strings.EqualFold(c.pos.word, "language")
+	c.pos.literal(content, tok.kind)
+	c.last = literalAt{*tok, content}
+	switch {
+	case content == "" || isPlaceholder(content):
+	case c.credential(tok, content, col):
+	case body && !c.body && c.bodies > 0:
+		c.program(tok, content, &v)
+	case c.strict:
+		c.whole(tok, StrictText, "")
+	default:
+		c.text(tok, content, &v)
+	}
+}
+
+// credential replaces a literal whose position says that it must go.
+func (c *sqlScanner) credential(tok *sqlToken, content string, col column) bool {
+	switch {
+	case content == "" || isPlaceholder(content):
+		return false
+	case !col.position.none():
+		kind := col.kind
+		if k, end := matchToken(content, 0); end == len(content) {
+			kind = k
+		}
+		c.whole(tok, kind, content)
+		return true
+	case col.personal != "" && len(content) <= maxPersonal && isPersonal(col.personal, content):
+		c.whole(tok, col.personal, canonical(col.personal, content))
+		return true
+	default:
+		return false
+	}
+}
+
+// whole replaces a literal by one that holds nothing but a placeholder.
+func (c *sqlScanner) whole(tok *sqlToken, kind Kind, value string) {
+	if tok.open {
+		c.found(tok.bodyStart, tok.end, kind, value, formPlain)
+		return
+	}
+	c.found(tok.start, tok.end, kind, value, formSQL)
+}
+
+// text looks inside a literal that holds data.
+func (c *sqlScanner) text(tok *sqlToken, content string, v *view) {
+	found := scan(content, 0, maxViews)
+	switch {
+	case tok.comments && len(scan(c.t[tok.bodyStart:tok.bodyEnd], 0, maxViews)) > 0:
+		// Something is in the literal, or in a comment between its lines.
+		kind := Secret
+		if len(found) > 0 {
+			kind = found[0].Kind
+		}
+		c.whole(tok, kind, content)
+	case len(found) == 0:
+	case tok.kind == sqlUnicode || tok.kind == sqlBits:
+		// What a placeholder is made of could be an escape there, and is no bit.
+		c.whole(tok, found[0].Kind, content)
+	default:
+		c.mapped(tok, found, content, v)
+	}
+}
+
+// mapped records findings in the content of a literal.
+func (c *sqlScanner) mapped(tok *sqlToken, found []finding, content string, v *view) {
+	for _, f := range found {
+		if f.value == "" {
+			f.value = content[f.Start:f.End]
+		}
+		if v.from != nil {
+			f.Start, f.End = v.source(f.Start, f.End)
+		}
+		switch {
+		case tok.dollar:
+		case f.form == formSQL:
+			f.form = formSQL2
+		case f.form == formSQL2:
+			f.form = formSQL4
+		}
+		f.Start += tok.bodyStart
+		f.End += tok.bodyStart
+		c.out = append(c.out, f)
+	}
+}
+
+// program looks inside the text of a function or of DO. It is code: only its own literals and comments
+// are replaced.
+func (c *sqlScanner) program(tok *sqlToken, content string, v *view) {
+	var found []finding
+	whole := false
+	if !foreignLanguage(c.t) {
+		found, whole = scanSQL(content, c.strict, c.bodies-1)
+	}
+	if !whole {
+		found = append(found, scan(content, literalsOnly, maxViews)...)
+	}
+	if tok.kind == sqlUnicode && len(found) > 0 {
+		c.whole(tok, found[0].Kind, content)
+		return
+	}
+	c.mapped(tok, merge(found), content, v)
+}
+
+// foreignLanguage reports whether a statement names a language whose quotes are not SQL's.
+func foreignLanguage(t string) bool {
+	lower := strings.ToLower(t)
+	for _, name := range [...]string{"plpython", "plperl", "pltcl", "plv8", "plr", "pljava", "plsh", "pllua"} {
+		if strings.Contains(lower, name) {
+			return true
+		}
+	}
+	return false
+}
+
+// quotedName looks at a quoted name, whose secrets are replaced and whose personal data are not: names are
+// chosen by administrators, and a reviewer must see to whom a GRANT goes.
+func (c *sqlScanner) quotedName(tok *sqlToken) {
+	content := c.t[tok.bodyStart:tok.bodyEnd]
+	if !tok.plain(c.t) {
+		v := tok.decode(c.t)
+		content = v.text
+	}
+	c.name(content, true)
+	for _, f := range scan(content, noKeys, maxViews) {
+		if !f.Kind.Personal() {
+			c.found(tok.start, tok.end, f.Kind, content, formIdent)
+			return
+		}
+	}
+}
+
+// number looks at a number: bare numbers that a detector knows are found in the code around.
+func (c *sqlScanner) number(tok *sqlToken) {
+	text := c.t[tok.start:tok.end]
+	col := c.pos.at(true)
+	structural := len(text) <= 4 && c.pos.structural()
+	c.pos.number(sqlNumber)
+	switch {
+	case structural:
+	case !col.position.none() && !col.weak:
+		c.found(tok.start, tok.end, col.kind, text, formSQL)
+	case col.personal != "" && isPersonal(col.personal, text):
+		c.found(tok.start, tok.end, col.personal, text, formSQL)
+	case c.strict:
+		c.found(tok.start, tok.end, StrictNumber, "", formSQL)
+	}
+}
+
+// flush looks at the code up to end.
+func (c *sqlScanner) flush(end int) {
+	if c.code < end {
+		for _, f := range codeGap(c.t, c.code, end) {
+			if f.form != formSQL || f.Kind.Personal() {
+				c.out = append(c.out, f)
+			}
+		}
+	}
+	c.code = end
+}
+
+// codeGap returns what detectors know in the code t[a:b]. A number stays a literal; what else there is
+// becomes a quoted name.
+func codeGap(t string, a, b int) []finding {
+	found := scan(t[a:b], codeOnly, 0)
+	out := found[:0]
+	for _, f := range found {
+		f.Start += a
+		f.End += a
+		inName := f.Start > a && identPart[t[f.Start-1]] || f.End < b && identPart[t[f.End]]
+		switch {
+		case f.form == formURL:
+		case f.Kind.Personal():
+			if inName {
+				continue
+			}
+			f.form = formSQL
+		default:
+			f.Start = a + runBack(t[a:f.Start], f.Start-a, f.Start-a, &identPart)
+			f.End = run(t[:b], f.End, b-f.End, &identPart)
+			f.form, f.value = formIdent, ""
+		}
+		out = append(out, f)
+	}
+	return out
+}
+
+// codeFindings returns what a detector knows in a statement's names.
+func codeFindings(t string) []finding {
+	var found []finding
+	lex := sqlLexer{t: t}
+	code := 0
+	for {
+		tok := lex.next()
+		if tok.kind == sqlEnd || tok.kind == sqlComment || tok.kind == sqlQuoted || tok.kind.literal() {
+			found = append(found, gapNames(t, code, tok.start)...)
+			code = tok.end
+		}
+		if tok.kind == sqlEnd {
+			return found
+		}
+		if tok.kind == sqlQuoted {
+			v := tok.decode(t)
+			for _, f := range scan(v.text, noKeys, maxViews) {
+				f.Start, f.End = tok.start, tok.end
+				found = append(found, f)
+			}
+		}
+	}
+}
+
+// gapNames returns what is found in the code t[a:b], but not its numbers: they are literals.
+func gapNames(t string, a, b int) []finding {
+	var found []finding
+	for _, f := range codeGap(t, a, b) {
+		if !f.Kind.Personal() {
+			found = append(found, f)
+		}
+	}
+	for _, f := range scan(t[a:b], noKeys, 0) {
+		if f.Kind == Email {
+			f.Start += a
+			f.End += a
+			found = append(found, f)
+		}
+	}
+	return found
+}
+
 func (s *Sanitizer) credentialFindings(raw string, credentials []Span) []finding {
 	var found []finding
 	for _, c := range credentials {
@@ -9,13 +384,16 @@ func (s *Sanitizer) credentialFindings(raw string, credentials []Span) []finding
 		if !c.Kind.Known() {
 			c.Kind = Password
 		}
-		found = append(found, finding{Span: c, form: formSQL})
+		f := finding{Span: c, form: formSQL}
+		lex := sqlLexer{t: raw[c.Start:c.End]}
+		if tok := lex.next(); tok.kind.literal() && tok.end == c.End-c.Start && !tok.open {
+			v := tok.decode(lex.t)
+			f.value = v.text
+			if isPlaceholder(v.text) || v.text == "" {
+				continue
+			}
+		}
+		found = append(found, f)
 	}
 	return found
 }
-
-func (s *Sanitizer) sqlFindings(t string) []finding { return scan(t, 0, maxViews) }
-
-func codeFindings(raw string) []finding { return nil }
-
-func strictText(t string) []finding { return nil }
