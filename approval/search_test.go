@@ -179,7 +179,7 @@ func TestPromisesInEveryState(t *testing.T) {
 // those that the checker ran.
 func checkAnswers(t *testing.T, c *checker) {
 	t.Helper()
-	every := max(1, len(c.entities)/100)
+	every := max(1, len(c.entities)/50)
 	for i := 1; i < len(c.entities); i += every {
 		e := c.entities[i]
 		for d, dir := range c.w.directories {
