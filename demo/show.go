@@ -30,7 +30,7 @@ const (
 )
 
 func (s *show) paint(code, text string) string {
-	if !s.colour || text == "" {
+	if !s.colour || code == "" || text == "" {
 		return text
 	}
 	return "\x1b[" + code + "m" + text + "\x1b[0m"
@@ -73,15 +73,17 @@ func (s *show) output(lines ...string) {
 			code = ""
 		}
 		if isMessage(l) {
-			for i, part := range wrap(l, width-4) {
+			indent := strings.Repeat(" ", 2+len(l)-len(strings.TrimLeft(l, " ")))
+			for i, part := range wrap(l, width-2-len(indent)) {
 				if i > 0 {
 					part = "  " + part
 				}
-				s.line("  " + s.paint(code, part))
+				s.line(indent + s.paint(code, part))
 			}
 			continue
 		}
-		s.line("  " + s.paint(code, cut(l, width-2)))
+		l = strings.TrimRight(strings.ReplaceAll(l, "\t", "  "), " ")
+		s.line(strings.TrimRight("  "+s.paint(code, cut(l, width-2)), " "))
 	}
 }
 
@@ -104,7 +106,8 @@ func (s *show) good(text string) {
 }
 
 func isMessage(l string) bool {
-	for _, p := range []string{"ERROR:", "NOTICE:", "DETAIL:", "HINT:", "WARNING:", "countersign:"} {
+	l = strings.TrimLeft(l, " ")
+	for _, p := range []string{"ERROR:", "NOTICE:", "DETAIL:", "HINT:", "WARNING:", "countersign:", "why:", "next:"} {
 		if strings.HasPrefix(l, p) {
 			return true
 		}

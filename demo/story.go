@@ -221,22 +221,31 @@ func (s *story) signed(ctx context.Context) error {
 		s.line("")
 		s.say("psql is still waiting …")
 	}
-	lines, err := s.session.rest(ctx)
-	if err != nil {
-		return err
-	}
-	var data []string
-	for _, l := range lines {
-		if strings.Contains(l, "@example.") {
-			data = append(data, l)
-		} else {
-			s.output(l)
+	return s.arrived(ctx)
+}
+
+// arrived waits for the answer of the held statement.
+func (s *story) arrived(ctx context.Context) error {
+	var data, said []string
+	for {
+		line, err := s.session.next(ctx)
+		if errors.Is(err, errStatementOver) {
+			break
 		}
+		if err != nil {
+			return err
+		}
+		if strings.Contains(line, "@example.") {
+			data = append(data, line)
+			continue
+		}
+		said = append(said, line)
+		s.output(line)
 	}
 	s.prompt("deploy-bot", "(the answer of COPY arrives)")
 	s.abridged(data, 3)
 	if len(data) != customers {
-		return fmt.Errorf("%d customers arrived; want %d:\n%s", len(data), customers, strings.Join(lines[:min(20, len(lines))], "\n"))
+		return fmt.Errorf("%d customers arrived; want %d:\n%s", len(data), customers, strings.Join(said, "\n"))
 	}
 	s.good(fmt.Sprintf("All %d customers arrived, on the connection that had asked.", customers))
 	return nil
