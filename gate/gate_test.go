@@ -489,6 +489,48 @@ func TestStaleReplicaDecidesNothing(t *testing.T) {
 	}
 }
 
+// The same for a claim: the stale replica would take a grant that the policy now denies.
+func TestStaleReplicaClaimsNothing(t *testing.T) {
+	w := gatetest.New(t, gatetest.Options{})
+	stale := w.Replica(gatetest.Options{})
+	s, err := stale.Open(ctx, gatetest.Agent("deploy-bot"), "shop", gate.Opening{Front: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := gatetest.Action("UPDATE orders", countersign.Write)
+	if _, err := s.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
+		t.Fatal(err)
+	}
+	if err := w.Sign("ben", w.Pending(1)[0].Request.ID, approval.Approve); err != nil {
+		t.Fatal(err)
+	}
+	w.SetPolicy("version: 1\nrules:\n  - name: nothing\n    match: {any_effect: [write]}\n    then: {deny: true, reason: closed}\n")
+	if p, err := s.Admit(ctx, a, gate.Hold{}); err == nil {
+		t.Errorf("a replica that knew the old policy claimed %s", p.Request())
+	}
+}
+
+// A grant given inside one transaction block is not for another session's block that looks the same.
+func TestGrantIsForItsOwnBlock(t *testing.T) {
+	w := gatetest.New(t, gatetest.Options{})
+	a := gatetest.Action("UPDATE orders", countersign.Write)
+	one, other := w.Session(gatetest.Agent("deploy-bot")), w.Session(gatetest.Agent("deploy-bot"))
+	one.BeginBlock()
+	other.BeginBlock()
+	if _, err := one.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
+		t.Fatal(err)
+	}
+	if err := w.Sign("ben", w.Pending(1)[0].Request.ID, approval.Approve); err != nil {
+		t.Fatal(err)
+	}
+	if p, err := other.Admit(ctx, a, gate.Hold{}); err == nil {
+		t.Errorf("another block claimed %s", p.Request())
+	}
+	if _, err := one.Admit(ctx, a, gate.Hold{}); err != nil {
+		t.Errorf("its own block: %v", err)
+	}
+}
+
 func TestNoPolicyDenies(t *testing.T) {
 	w := gatetest.New(t, gatetest.Options{})
 	dir := t.TempDir()
