@@ -13,6 +13,7 @@ import (
 	"log/slog"
 	"net/http"
 	"net/url"
+	"reflect"
 	"time"
 
 	"github.com/danielgtaylor/huma/v2"
@@ -33,7 +34,8 @@ const (
 	maxWait        = 60 * time.Second
 	maxWaits       = 512 // long polls at a time
 	maxListed      = 500
-	listedText     = 200 // bytes of an action's text in a list
+	partTimeout    = 30 * time.Second // for each part of an export
+	listedText     = 200              // bytes of an action's text in a list
 )
 
 // Options configure the API.
@@ -61,6 +63,8 @@ type API struct {
 	waits   chan struct{}
 	huma    huma.API
 	handler http.Handler
+	// inputs are the input types of all operations; none may hold Clean text (P7).
+	inputs []reflect.Type
 }
 
 // New returns the API.

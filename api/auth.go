@@ -51,7 +51,7 @@ func register[I, O any](a *API, op huma.Operation, uses []token.Use, handle func
 		}
 		next(huma.WithValue(ctx, callerKey{}, who))
 	})
-	limited(&op)
+	a.limited(&op, reflect.TypeFor[I]())
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, ctx.Value(callerKey{}).(caller), in)
 		if err != nil {
@@ -63,7 +63,7 @@ func register[I, O any](a *API, op huma.Operation, uses []token.Use, handle func
 
 // public adds an operation for everyone.
 func public[I, O any](a *API, op huma.Operation, handle func(context.Context, *I) (*O, error)) {
-	limited(&op)
+	a.limited(&op, reflect.TypeFor[I]())
 	huma.Register(a.huma, op, func(ctx context.Context, in *I) (*O, error) {
 		out, err := handle(ctx, in)
 		if err != nil {
@@ -73,7 +73,8 @@ func public[I, O any](a *API, op huma.Operation, handle func(context.Context, *I
 	})
 }
 
-func limited(op *huma.Operation) {
+func (a *API) limited(op *huma.Operation, input reflect.Type) {
+	a.inputs = append(a.inputs, input)
 	op.MaxBodyBytes = maxBodyBytes
 	op.BodyReadTimeout = bodyTimeout
 }

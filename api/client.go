@@ -197,3 +197,83 @@ func plainError(err error) error {
 	}
 	return err
 }
+
+// Search returns events, newest first, and the number to pass as Before for more; 0 at the end.
+func (c *Client) Search(ctx context.Context, q TrailQuery) ([]Event, uint64, error) {
+	v := url.Values{}
+	set := func(name, value string) {
+		if value != "" {
+			v.Set(name, value)
+		}
+	}
+	set("type", q.Type)
+	set("principal", q.Principal)
+	set("resource", q.Resource)
+	set("request", q.Request)
+	set("action", q.Action)
+	set("session", q.Session)
+	set("text", q.Text)
+	if !q.Since.IsZero() {
+		v.Set("since", q.Since.UTC().Format(time.RFC3339Nano))
+	}
+	if !q.Until.IsZero() {
+		v.Set("until", q.Until.UTC().Format(time.RFC3339Nano))
+	}
+	if q.Before > 0 {
+		v.Set("before", strconv.FormatUint(q.Before, 10))
+	}
+	if q.Limit > 0 {
+		v.Set("limit", strconv.Itoa(q.Limit))
+	}
+	var out struct {
+		Events []Event `json:"events"`
+		Next   uint64  `json:"next"`
+	}
+	err := c.do(ctx, http.MethodGet, "/api/v1/trail", v, nil, &out)
+	return out.Events, out.Next, err
+}
+
+// Story returns every event about an action, request or session, oldest first.
+func (c *Client) Story(ctx context.Context, id string) ([]Event, error) {
+	var out struct {
+		Events []Event `json:"events"`
+	}
+	err := c.do(ctx, http.MethodGet, "/api/v1/trail/story/"+url.PathEscape(id), nil, nil, &out)
+	return out.Events, err
+}
+
+// Proof returns the proof that an event is in the log.
+func (c *Client) Proof(ctx context.Context, number uint64) ([]byte, error) {
+	return c.bytes(ctx, "/api/v1/trail/events/"+strconv.FormatUint(number, 10)+"/proof")
+}
+
+// Checkpoint returns a signed checkpoint of now.
+func (c *Client) Checkpoint(ctx context.Context) ([]byte, error) {
+	return c.bytes(ctx, "/api/v1/trail/checkpoint")
+}
+
+// Export returns the whole trail as a tar archive. What breaks off ends with an error of the reader.
+func (c *Client) Export(ctx context.Context) (io.ReadCloser, error) {
+	whole := *c
+	client := *c.http
+	client.Timeout = 0 // as long as it takes; ctx ends it
+	whole.http = &client
+	resp, err := whole.send(ctx, http.MethodGet, "/api/v1/trail/export", nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	return resp.Body, nil
+}
+
+func (c *Client) bytes(ctx context.Context, path string) ([]byte, error) {
+	resp, err := c.send(ctx, http.MethodGet, path, nil, nil)
+	if err != nil {
+		return nil, err
+	}
+	defer resp.Body.Close()
+	data, err := io.ReadAll(io.LimitReader(resp.Body, maxAnswer))
+	if err != nil {
+		return nil, fmt.Errorf("%w: reading from %s: %w", ErrUnreachable, c.base, err)
+	}
+	return data, nil
+}

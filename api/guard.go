@@ -10,7 +10,7 @@ import (
 )
 
 // guard is what every request passes before any route.
-func (a *API) guard(next http.Handler) http.Handler {
+func (a *API) guard(mux *http.ServeMux) http.Handler {
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		h := w.Header()
 		h.Set("X-Content-Type-Options", "nosniff")
@@ -38,22 +38,30 @@ func (a *API) guard(next http.Handler) http.Handler {
 				"use the address in public_url, or localhost")
 			return
 		}
-		if r.URL.Path == "/" || !known(r.URL.Path) {
-			plainProblem(w, http.StatusNotFound, "nothing is here", "/openapi.json describes what is")
+		if status, allowed := routed(mux, r); status != http.StatusOK {
+			if allowed != "" {
+				h.Set("Allow", allowed)
+			}
+			plainProblem(w, status, "nothing is here", "/openapi.json describes what is")
 			return
 		}
-		next.ServeHTTP(w, r)
+		mux.ServeHTTP(w, r)
 	})
 }
 
-// known keeps net/http's own plain-text answers for paths outside the API from being given.
-func known(path string) bool {
-	for _, p := range []string{"/api/v1/", "/openapi", "/healthz", "/readyz", "/metrics"} {
-		if strings.HasPrefix(path, p) {
-			return true
+// routed says whether the mux has a route for r, or 404 or 405, so that these are answered as problems too.
+func routed(mux *http.ServeMux, r *http.Request) (status int, allowed string) {
+	if _, pattern := mux.Handler(r); pattern != "" {
+		return http.StatusOK, ""
+	}
+	for _, method := range []string{http.MethodGet, http.MethodPost} {
+		other := r.Clone(r.Context())
+		other.Method = method
+		if _, pattern := mux.Handler(other); pattern != "" {
+			return http.StatusMethodNotAllowed, method
 		}
 	}
-	return false
+	return http.StatusNotFound, ""
 }
 
 // hostAllowed refuses names that a page of someone else's could have been given (DNS rebinding).

@@ -58,7 +58,8 @@ type You struct {
 	Why       sanitize.Clean `json:"why,omitzero" doc:"why not"`
 }
 
-type requestPath struct {
+// RequestPath names a request. It is exported because huma fills only exported parts of an input.
+type RequestPath struct {
 	ID string `path:"id" pattern:"^req_[a-zA-Z0-9]{1,64}$" example:"req_01h2xcejqtf2nbrexx3v" doc:"the request's id"`
 }
 
@@ -73,7 +74,7 @@ type verdictBody struct {
 }
 
 type verdictInput struct {
-	requestPath
+	RequestPath
 	Body verdictBody
 }
 
@@ -140,7 +141,7 @@ func (a *API) list(ctx context.Context, who caller, in *listInput) (*listOutput,
 	return out, nil
 }
 
-func (a *API) get(ctx context.Context, who caller, in *requestPath) (*requestOutput, error) {
+func (a *API) get(ctx context.Context, who caller, in *RequestPath) (*requestOutput, error) {
 	rec, err := a.o.Gate.Request(ctx, who.Holder, countersign.RequestID(in.ID))
 	if err != nil {
 		return nil, err
@@ -149,7 +150,7 @@ func (a *API) get(ctx context.Context, who caller, in *requestPath) (*requestOut
 }
 
 type waitInput struct {
-	requestPath
+	RequestPath
 	Revision uint64 `query:"revision" doc:"the revision you know; the answer comes once it differs"`
 	Seconds  int    `query:"seconds" minimum:"1" maximum:"60" default:"30" doc:"how long to wait at most"`
 }
@@ -175,7 +176,7 @@ func (a *API) wait(ctx context.Context, who caller, in *waitInput) (*requestOutp
 }
 
 type cancelInput struct {
-	requestPath
+	RequestPath
 	Body struct {
 		Reason string `json:"reason,omitempty" maxLength:"2000"`
 	}

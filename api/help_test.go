@@ -1,0 +1,8 @@
+package api
+
+import (
+	"io"
+	"log/slog"
+)
+
+func textLogger(w io.Writer) *slog.Logger { return slog.New(slog.NewTextHandler(w, nil)) }
