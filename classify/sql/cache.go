@@ -1,16 +1,34 @@
 package sql
 
-import "sync"
+import (
+	"sync"
+	"unsafe"
+)
 
-// Classifier classifies texts and remembers the results by exact text and settings. It is safe for
-// concurrent use.
+const (
+	// maxCached is how many results a Classifier remembers at most.
+	maxCached = 16_384
+	// maxCachedText is the length of the longest text whose result is remembered: longer ones are
+	// rarely sent twice, and would drive many others out.
+	maxCachedText = 64 << 10
+	// largeText is the length from which texts are classified one at a time, so that the memory taken
+	// by parsing is bounded whatever the number of connections.
+	largeText = 64 << 10
+)
+
+// Classifier classifies texts and remembers the results by exact text and settings, the least recently
+// used going first. It is safe for concurrent use. Texts with EXECUTE of what was prepared before are
+// not remembered: their meaning is the session's.
 type Classifier struct {
 	catalog  *Catalog
 	maxBytes int
+	large    sync.Mutex // held while a large text is classified
 
-	mu      sync.Mutex
-	results map[cacheKey]*Result // guarded by mu
-	bytes   int                  // guarded by mu
+	mu      sync.Mutex // protects what follows
+	results map[cacheKey]*cached
+	newest  *cached // ends of the list in order of use
+	oldest  *cached
+	bytes   int
 }
 
 type cacheKey struct {
@@ -20,20 +38,129 @@ type cacheKey struct {
 	utf8       bool
 }
 
-// NewClassifier returns a Classifier for a server of which c is a snapshot (or nil), remembering at
-// most about maxBytes.
+type cached struct {
+	key          cacheKey
+	result       Result
+	size         int
+	newer, older *cached
+}
+
+// NewClassifier returns a Classifier for a server of which c is a snapshot (or nil), whose memory holds
+// at most about maxBytes of texts and results.
 func NewClassifier(c *Catalog, maxBytes int) *Classifier {
-	return &Classifier{catalog: c, maxBytes: maxBytes, results: map[cacheKey]*Result{}}
+	return &Classifier{catalog: c, maxBytes: maxBytes, results: map[cacheKey]*cached{}}
 }
 
 // Classify is like the function Classify. The result is shared: it must not be changed.
 func (k *Classifier) Classify(text []byte, s Settings) *Result {
-	k.mu.Lock()
-	r := k.results[cacheKey{string(text), s.SearchPath, s.StandardConformingStrings, s.UTF8}]
-	k.mu.Unlock()
-	if r != nil {
+	if r := k.remembered(text, s); r != nil {
 		return r
 	}
-	fresh := Classify(string(text), s, k.catalog)
-	return &fresh
+	if len(text) >= largeText {
+		k.large.Lock()
+		defer k.large.Unlock()
+	}
+	entry := &cached{key: cacheKey{string(text), s.SearchPath, s.StandardConformingStrings, s.UTF8}}
+	var usesPrepared bool
+	entry.result, usesPrepared = classify(entry.key.text, s, k.catalog)
+	entry.size = sizeOf(entry)
+	if !usesPrepared && len(text) <= maxCachedText && entry.size <= k.maxBytes {
+		k.remember(entry)
+	}
+	return &entry.result
+}
+
+func (k *Classifier) remembered(text []byte, s Settings) *Result {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	entry := k.results[cacheKey{string(text), s.SearchPath, s.StandardConformingStrings, s.UTF8}]
+	if entry == nil {
+		return nil
+	}
+	if entry != k.newest {
+		k.unlink(entry)
+		k.link(entry)
+	}
+	return &entry.result
+}
+
+func (k *Classifier) remember(entry *cached) {
+	k.mu.Lock()
+	defer k.mu.Unlock()
+	if k.results[entry.key] != nil { // another goroutine was faster
+		return
+	}
+	k.results[entry.key] = entry
+	k.link(entry)
+	k.bytes += entry.size
+	for k.bytes > k.maxBytes || len(k.results) > maxCached {
+		last := k.oldest
+		k.unlink(last)
+		delete(k.results, last.key)
+		k.bytes -= last.size
+	}
+}
+
+// link makes entry the newest.
+func (k *Classifier) link(entry *cached) {
+	entry.older, entry.newer = k.newest, nil
+	if k.newest != nil {
+		k.newest.newer = entry
+	} else {
+		k.oldest = entry
+	}
+	k.newest = entry
+}
+
+func (k *Classifier) unlink(entry *cached) {
+	if entry.newer != nil {
+		entry.newer.older = entry.older
+	} else {
+		k.newest = entry.older
+	}
+	if entry.older != nil {
+		entry.older.newer = entry.newer
+	} else {
+		k.oldest = entry.newer
+	}
+	entry.newer, entry.older = nil, nil
+}
+
+// sizeOf estimates the memory that an entry takes, with its place in the map.
+func sizeOf(e *cached) int {
+	const perString = 32
+	size := int(unsafe.Sizeof(*e)) + 128 + len(e.key.text) + len(e.key.searchPath)
+	size += 48*len(e.result.Credentials) + 8*len(e.result.CredentialParams) + len(e.result.Reason) + perString
+	for i := range e.result.Statements {
+		size += statementSize(&e.result.Statements[i])
+	}
+	if len(e.result.Statements) > 1 { // the union shares no memory with them
+		for _, o := range e.result.Objects {
+			size += int(unsafe.Sizeof(o)) + len(o.Name.String())
+		}
+		for _, ev := range e.result.Why {
+			size += int(unsafe.Sizeof(ev)) + len(ev.Why.String())
+		}
+	}
+	return size
+}
+
+func statementSize(st *Statement) int {
+	size := int(unsafe.Sizeof(*st))
+	for _, o := range st.Objects {
+		size += int(unsafe.Sizeof(o)) + len(o.Name.String())
+	}
+	for _, ev := range st.Why {
+		size += int(unsafe.Sizeof(ev)) + len(ev.Why.String())
+	}
+	for _, set := range st.Sets {
+		size += int(unsafe.Sizeof(set)) + len(set.Name)
+		for _, v := range set.Values {
+			size += len(v) + 16
+		}
+	}
+	if st.PrepareBody != nil {
+		size += statementSize(st.PrepareBody)
+	}
+	return size
 }

@@ -1,7 +1,6 @@
 package sql
 
 import (
-	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -47,6 +46,9 @@ func classify(text string, s Settings, c *Catalog) (r Result, usesPrepared bool)
 		st := w.statement(raw.Stmt)
 		st.Start, st.End = extent(text, raw)
 		r.Statements = append(r.Statements, st)
+		for _, set := range st.Sets { // of use to the statements that follow
+			session.changeSetting(set)
+		}
 	}
 	r.unite()
 	r.Credentials = session.credentials.spans(text)
@@ -71,7 +73,7 @@ func notUnderstood(text string, why sanitize.Clean) Result {
 
 // statement walks one statement and sums up what it does.
 func (w *walker) statement(n *pg.Node) Statement {
-	st := Statement{}
+	st := Statement{searchPath: w.session.pathText}
 	w.st = &st
 	w.root = rootOf(n)
 	w.query()
@@ -100,10 +102,6 @@ func (w *walker) addAssumptions() {
 	w.st.Why = append(w.st.Why, countersign.Evidence{Effect: w.st.Effects, Why: why})
 }
 
-func isAssumption(ev countersign.Evidence) bool {
-	return ev.Why == plainAssumed || ev.Why == namesAssumed
-}
-
 var (
 	plainAssumed = sanitize.Const("there is no catalog: names outside pg_catalog are taken for plain tables")
 	namesAssumed = sanitize.Const("there is no catalog: functions, operators and types named without a schema are taken for pg_catalog's, and names outside pg_catalog for plain tables")
@@ -122,8 +120,6 @@ func (r *Result) unite() {
 	for i := range r.Statements {
 		st := &r.Statements[i]
 		all.absorbStatement(st)
-		all.plain = all.plain || slices.ContainsFunc(st.Why, isAssumption)
-		all.assumed = all.assumed || slices.ContainsFunc(st.Why, func(ev countersign.Evidence) bool { return ev.Why == namesAssumed })
 		r.Facts.Unbounded = r.Facts.Unbounded || st.Facts.Unbounded
 		r.Facts.CatalogOnly = r.Facts.CatalogOnly && st.Facts.CatalogOnly
 		r.Facts.Rows += st.Facts.Rows

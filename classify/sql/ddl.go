@@ -319,9 +319,13 @@ func (w *walker) alterDomainStmt(n *pg.AlterDomainStmt) {
 }
 
 func (w *walker) ownerStmt(n *pg.AlterOwnerStmt) {
-	w.defines("ALTER", n, ddlPrivilege, sanitize.Const("changes an object's owner"))
+	e := ddlPrivilege
+	if n.ObjectType == pg.ObjectType_OBJECT_DATABASE || n.ObjectType == pg.ObjectType_OBJECT_TABLESPACE {
+		e |= adminEffect
+	}
+	w.defines("ALTER", n, e, sanitize.Const("changes an object's owner"))
 	if n.Object != nil {
-		w.object("object", objectName(n.Object), ddlPrivilege)
+		w.object("object", objectName(n.Object), e)
 	}
 }
 

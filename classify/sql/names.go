@@ -21,6 +21,9 @@ type searchPath struct {
 	schemas []string // in order, with pg_catalog where it is searched
 	first   bool     // pg_catalog comes before every schema that people create things in
 	only    bool     // and there is no other
+	// uncertain: an earlier statement of the text changed the path, and to what is not known for sure.
+	// Any schema's names may be meant.
+	uncertain bool
 }
 
 // parsePath reads what SHOW search_path prints: names separated by commas, quoted where needed.
@@ -83,25 +86,44 @@ func completePath(schemas []string) searchPath {
 // session is what decides the meaning of names in a text.
 type session struct {
 	path     searchPath
+	pathText string // as the settings gave it
 	catalog  *Catalog
 	prepared func(string) *Statement
 	// inText holds the statements that the text itself prepared so far; nil for those it forgot.
 	inText       map[string]*Statement
+	pathSet      bool // the text changed search_path
 	forgotten    bool // all that were prepared before the text
 	usesPrepared bool // the result depends on prepared
 	credentials  credentials
 }
 
 func newSession(s Settings, c *Catalog) *session {
-	return &session{path: parsePath(s.SearchPath), catalog: c, prepared: s.Prepared}
+	return &session{path: parsePath(s.SearchPath), pathText: s.SearchPath, catalog: c, prepared: s.Prepared}
 }
 
-// schemasFor returns the schemas in which an unqualified name is looked for, with "$user" replaced.
-func (s *session) schemasFor(relation bool) []string {
-	var list []string
-	if relation {
-		list = append(list, tempSchema)
+// changeSetting is for the statements after one that changes search_path, or may. A path of pg_catalog
+// only needs nothing: fewer names are found than before.
+func (s *session) changeSetting(set Setting) {
+	if !set.All && set.Name != "" && set.Name != "search_path" {
+		return
 	}
+	if !set.Known || set.Reset || !completePath(set.Values).only {
+		s.path = searchPath{uncertain: true}
+	}
+	s.pathSet = true
+}
+
+// endTransaction is for the end of a transaction or of a part of it, which brings an older path back
+// when the newer one was set in it.
+func (s *session) endTransaction() {
+	if s.pathSet || s.path.only {
+		s.path = searchPath{uncertain: true}
+	}
+}
+
+// schemasInPath returns the schemas of the path, with "$user" replaced and the temporary schema first.
+func (s *session) schemasInPath() []string {
+	list := []string{tempSchema}
 	for _, name := range s.path.schemas {
 		if name == "$user" {
 			name = s.catalog.User
@@ -109,6 +131,21 @@ func (s *session) schemasFor(relation bool) []string {
 		list = append(list, name)
 	}
 	return list
+}
+
+// schemasOf returns the schemas in which an unqualified name is looked for: those of the path, or when
+// that is uncertain, every one that has the name.
+func schemasOf[T any](s *session, known map[Name]T, name string) []string {
+	if !s.path.uncertain {
+		return s.schemasInPath()
+	}
+	schemas := []string{catalogSchema}
+	for n := range known {
+		if n.Name == name {
+			schemas = append(schemas, n.Schema)
+		}
+	}
+	return schemas
 }
 
 // parts returns the strings of a list of name parts; ok is false when it holds anything else.
@@ -189,7 +226,7 @@ func (w *walker) lookup(kind sanitize.Clean, names []string, vetted map[string]m
 	case w.session.catalog != nil:
 		return w.lookupInPath(kind, name, shown, vetted, known)
 	case !w.session.path.first:
-		return unvetted, sanitize.Format("%s %s may be another schema's: search_path puts one before pg_catalog", kind, shown)
+		return unvetted, sanitize.Format("%s %s may be another schema's, for search_path may put one before pg_catalog", kind, shown)
 	}
 	m, ok := vetted[name]
 	if !ok {
@@ -206,7 +243,7 @@ func (w *walker) lookup(kind sanitize.Clean, names []string, vetted map[string]m
 func (w *walker) lookupInPath(kind sanitize.Clean, name string, shown sanitize.Clean, vetted map[string]mark, known map[Name]countersign.Effects) (mark, sanitize.Clean) {
 	var found mark
 	some := false
-	for _, schema := range w.session.schemasFor(true) {
+	for _, schema := range schemasOf(w.session, known, name) {
 		if schema == catalogSchema {
 			if m, ok := vetted[name]; ok {
 				found = mark{found.effects | m.effects, m.set, m.bySetting}

@@ -117,22 +117,31 @@ func (w *walker) catalogued(n *pg.RangeVar, e countersign.Effects) (schema strin
 	c := w.session.catalog
 	schemas := []string{n.Schemaname}
 	if n.Schemaname == "" {
-		schemas = w.session.schemasFor(true)
+		schemas = schemasOf(w.session, c.Relations, n.Relname)
 	}
+	found := false
 	for _, s := range schemas {
 		r, ok := c.Relations[Name{s, n.Relname}]
 		if !ok {
 			continue
 		}
+		found, schema = true, s
 		if e.Has(countersign.Read) {
 			extra |= r.Reads
 		}
 		if e.Any(countersign.Write | countersign.Delete) {
 			extra |= r.Writes
 		}
-		return s, extra, sanitize.Format("what the catalog snapshot says of %s", sanitize.Name(display(s, n.Relname)))
+		if !w.session.path.uncertain {
+			break // else any of them may be meant
+		}
 	}
-	if w.ctx.ddl {
+	switch {
+	case found && w.session.path.uncertain && n.Schemaname == "":
+		return "", extra, sanitize.Format("what the catalog snapshot says of relations named %s", sanitize.Name(display(n.Relname)))
+	case found:
+		return schema, extra, sanitize.Format("what the catalog snapshot says of %s", sanitize.Name(display(schema, n.Relname)))
+	case w.ctx.ddl:
 		return n.Schemaname, 0, why // being created, or nothing happens
 	}
 	return n.Schemaname, countersign.Unknown, sanitize.Format("%s is not in the catalog snapshot", sanitize.Name(display(n.Schemaname, n.Relname)))

@@ -80,6 +80,8 @@ type Statement struct {
 	Sets []Setting
 
 	ReturnsRows bool
+
+	searchPath string // under which names were resolved
 }
 
 // Result is what is known of a text.

@@ -241,13 +241,16 @@ func (w *walker) prepareStmt(n *pg.PrepareStmt) {
 func (w *walker) absorb(inner *walker) {
 	w.absorbStatement(inner.st)
 	w.userData = w.userData || inner.userData
-	w.assumed = w.assumed || inner.assumed
-	w.plain = w.plain || inner.plain
 }
 
 func (w *walker) absorbStatement(st *Statement) {
 	for _, ev := range st.Why {
-		if !isAssumption(ev) {
+		switch ev.Why {
+		case plainAssumed:
+			w.plain = true
+		case namesAssumed:
+			w.assumed = true
+		default:
 			w.effect(ev.Effect, ev.Why)
 		}
 	}
@@ -263,8 +266,12 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 	w.query()
 	w.st.Execute = n.Name
 	body := w.session.execute(n.Name)
-	if body == nil {
+	switch {
+	case body == nil:
 		w.effect(countersign.Unknown, sanitize.Format("EXECUTE of %s, which is not known in this session", sanitize.Name(display(n.Name))))
+		return
+	case body.searchPath != w.session.pathText || w.session.path.uncertain:
+		w.effect(countersign.Unknown, sanitize.Format("EXECUTE of %s, which was prepared under another search_path", sanitize.Name(display(n.Name))))
 		return
 	}
 	w.absorbStatement(body)
@@ -273,8 +280,8 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 	if n == w.root {
 		w.st.ReturnsRows, w.st.Copy = body.ReturnsRows, body.Copy
 		w.st.Facts.Rows, w.st.Facts.RowsKnown = body.Facts.Rows, body.Facts.RowsKnown
-		w.st.Sets = body.Sets
 	}
+	w.st.Sets = append(w.st.Sets, body.Sets...)
 }
 
 func (w *walker) deallocateStmt(n *pg.DeallocateStmt) {

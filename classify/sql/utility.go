@@ -73,6 +73,9 @@ func (w *walker) transactionStmt(n *pg.TransactionStmt) {
 		return
 	}
 	w.effect(e, sanitize.Const("controls the transaction"))
+	if w.st.Tx == TxCommit || w.st.Tx == TxRollback || w.st.Tx == TxRollbackTo {
+		w.session.endTransaction()
+	}
 }
 
 const accessShareLock = 1 // LOCK … IN ACCESS SHARE MODE: what every SELECT takes
