@@ -26,6 +26,8 @@ type jsonLevel struct {
 	kube bool
 	data bool
 	held int
+	// flag means that the element before is an option of a command whose value comes: ["--password", "x"].
+	flag bool
 }
 
 // jsonReader reads one JSON object or array and records what is to be replaced, string by string, so
@@ -241,7 +243,16 @@ func (j *jsonReader) stringValue(a, b int) {
 	if top.data {
 		j.held = append(j.held, Span{Start: a, End: b})
 	}
+	if !top.object && top.key.none() && len(v) > 2 && v[0] == '-' && allIn(v, &flagName) {
+		top.key = classify(strings.TrimLeft(v, "-"))
+		top.flag = !top.key.none()
+		return
+	}
 	switch {
+	case !top.object && top.flag:
+		top.flag = false
+		j.quoted(a, b, top.key)
+		top.key = position{}
 	case !top.key.none():
 		if !top.key.weak || !digitsOnly(v) {
 			j.quoted(a, b, top.key)
@@ -312,18 +323,47 @@ func (j *jsonReader) scalar() bool {
 	switch {
 	case v == "true", v == "false", v == "null":
 		return true
-	case b == a || !digits[v[0]] && v[0] != '-' || !allIn(v, &jsonNumber):
+	case !isJSONNumber(v):
 		return false
 	}
 	if p := j.top().key; !p.none() && !p.weak {
 		j.numberFound(a, b, p.kind)
-	} else if !j.personalValue(a, b, formJSON) && allIn(v, &digits) && isCard(v, false) {
-		j.numberFound(a, b, PaymentCard)
+	} else if b-a >= minCard && !j.personalValue(a, b, formJSON) && allIn(v, &digits) {
+		if found := scan(v, j.mode, j.views); len(found) > 0 {
+			j.numberFound(a, b, found[0].Kind)
+		}
 	}
 	return true
 }
 
-var jsonNumber = chars("0-9+.eE-")
+// isJSONNumber reports whether v is a number as RFC 8259 has it.
+func isJSONNumber(v string) bool {
+	i := 0
+	if strings.HasPrefix(v, "-") {
+		i++
+	}
+	end := run(v, i, len(v), &digits)
+	if end == i || v[i] == '0' && end > i+1 {
+		return false
+	}
+	if end < len(v) && v[end] == '.' {
+		i, end = end+1, run(v, end+1, len(v), &digits)
+		if end == i {
+			return false
+		}
+	}
+	if end < len(v) && lower(v[end]) == 'e' {
+		i = end + 1
+		if i < len(v) && (v[i] == '+' || v[i] == '-') {
+			i++
+		}
+		end = run(v, i, len(v), &digits)
+		if end == i {
+			return false
+		}
+	}
+	return end == len(v)
+}
 
 // numberFound records a number, which becomes a string.
 func (j *jsonReader) numberFound(a, b int, kind Kind) {

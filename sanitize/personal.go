@@ -165,6 +165,8 @@ func (g *groups) sizes(want ...int) bool {
 	return true
 }
 
+var groupSeparator = chars(" .+-")
+
 func digitGroups(t string, i int) (g groups) {
 	for g.n < maxGroups {
 		end := run(t, i, 20, &digits)
@@ -173,13 +175,17 @@ func digitGroups(t string, i int) (g groups) {
 			return g // the group goes on with letters, so it is no number
 		}
 		g.n++
-		if end+1 >= len(t) || t[end] != ' ' && t[end] != '-' && t[end] != '.' || !digits[t[end+1]] {
+		if end+1 >= len(t) || !groupSeparator[t[end]] || !digits[t[end+1]] {
 			return g
 		}
-		if g.n == 1 {
-			g.sep = t[end]
+		sep := t[end]
+		if sep == '+' {
+			sep = ' ' // a blank in a query
 		}
-		if t[end] != g.sep {
+		if g.n == 1 {
+			g.sep = sep
+		}
+		if sep != g.sep {
 			return g
 		}
 		i = end + 1
@@ -304,9 +310,11 @@ var cardRanges = []struct {
 	{810000, 817199, "\x10\x11\x12\x13", false}, // UnionPay
 }
 
+const minCard = 14
+
 // isCard reports whether number, digits only, is a card's: its range and length, and Luhn's sum.
 func isCard(number string, grouped bool) bool {
-	if len(number) < 14 || len(number) > 19 || !luhn(number) {
+	if len(number) < minCard || len(number) > 19 || !luhn(number) {
 		return false
 	}
 	head := 0
@@ -361,7 +369,7 @@ func (c *scanner) iban(i int) {
 		case upperNum[t[at]]:
 			number[n] = t[at]
 			n++
-		case (t[at] == ' ' || t[at] == '-') && n%4 == 0 && at > i && upperNum[t[at-1]]:
+		case (t[at] == ' ' || t[at] == '-' || t[at] == '+') && n%4 == 0 && at > i && upperNum[t[at-1]]:
 		default:
 			return
 		}

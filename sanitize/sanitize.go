@@ -2,6 +2,7 @@ package sanitize
 
 import (
 	"slices"
+	"sort"
 	"strings"
 	"unicode"
 	"unicode/utf8"
@@ -42,7 +43,7 @@ func New(o Options) *Sanitizer { return &Sanitizer{key: slices.Clone(o.Key), str
 // Text sanitizes text of no known grammar: structure first, then the detectors. A statement that no
 // parser accepts is such a text.
 func (s *Sanitizer) Text(raw string) Clean {
-	text, _ := s.limited(raw, nil, s.textFindings)
+	text, _ := s.limited(raw, nil, formPlain, s.textFindings)
 	return Clean{text}
 }
 
@@ -51,7 +52,7 @@ func (s *Sanitizer) Text(raw string) Clean {
 // the quotes. Only literals and comments are replaced, and secrets that stand as identifiers; a literal
 // stays a literal and an identifier an identifier, so that the result parses as the statement does.
 func (s *Sanitizer) SQL(raw string, credentials []Span) Clean {
-	text, _ := s.limited(raw, s.credentialFindings(raw, credentials), s.sqlFindings)
+	text, _ := s.limited(raw, s.credentialFindings(raw, credentials), formComment, s.sqlFindings)
 	return Clean{text}
 }
 
@@ -90,7 +91,7 @@ func (s *Sanitizer) Value(name, raw string) Clean {
 
 // Find returns the spans of raw that Text would replace, in order, not overlapping.
 func (s *Sanitizer) Find(raw string) []Span {
-	_, found := s.limited(raw, nil, s.textFindings)
+	_, found := s.limited(raw, nil, formPlain, s.textFindings)
 	spans := make([]Span, len(found))
 	for i, f := range found {
 		spans[i] = f.Span
@@ -130,21 +131,16 @@ func isName(raw string) bool {
 // finder finds what is to be replaced in a text, unordered, perhaps overlapping.
 type finder func(t string) []finding
 
-// limited replaces what find finds, in no more of raw than gives MaxText bytes.
-func (s *Sanitizer) limited(raw string, first []finding, find finder) (string, []finding) {
+// limited replaces what find finds, in no more of raw than gives MaxText bytes. rest is the form of the
+// placeholder for what is left out.
+func (s *Sanitizer) limited(raw string, first []finding, rest form, find finder) (string, []finding) {
 	for keep := MaxText; ; keep /= 2 {
-		cut, found := raw, slices.Clone(first)
+		found := slices.Clone(first)
 		if len(raw) > keep {
 			end := strings.LastIndexAny(raw[:keep], " \t\r\n") + 1
-			cut = raw[:end]
-			found = slices.DeleteFunc(found, func(f finding) bool { return f.End > end })
+			found = append(found, finding{Span: Span{end, len(raw), Rest}, form: rest})
 		}
-		text, all := s.settle(cut, found, find)
-		if len(cut) < len(raw) {
-			rest := finding{Span: Span{len(cut), len(raw), Rest}}
-			text += lengthPlaceholder(Rest, len(raw)-len(cut))
-			all = append(all, rest)
-		}
+		text, all := s.settle(raw, found, find)
 		if len(text) <= MaxText {
 			return strings.ToValidUTF8(text, "\uFFFD"), all
 		}
@@ -196,6 +192,7 @@ func merge(found []finding) []finding {
 		}
 		last := &out[n-1]
 		switch {
+		case last.Kind == Rest:
 		case f.Start == last.Start && f.End == last.End:
 			if f.Kind.says() > last.Kind.says() {
 				last.Kind, last.value = f.Kind, f.value
@@ -203,6 +200,9 @@ func merge(found []finding) []finding {
 			last.form = max(last.form, f.form)
 		case f.End > last.End:
 			last.End, last.value = f.End, ""
+		}
+		if f.Kind == Rest && last.Kind != Rest {
+			last.Kind, last.form = Rest, formPlain
 		}
 	}
 	return out
@@ -231,32 +231,23 @@ func (s *Sanitizer) apply(raw string, found []finding) (string, []edit) {
 	return b.String(), edits
 }
 
-// inSource returns f, a finding in a result, as one in the source.
+// inSource returns f, a finding in a result, as one in the source. A finding that holds placeholders, or
+// parts of them, stands for all that they stand for.
 func inSource(f finding, edits []edit) finding {
-	a, b := f.Start, f.End
+	first := sort.Search(len(edits), func(i int) bool { return edits[i].end > f.Start })
 	shift := 0
-	start, end := -1, -1
-	for _, e := range edits {
-		switch {
-		case e.end <= a:
-			shift = e.to - e.end
-		case e.start < b:
-			// The finding holds a placeholder: it stands for all of its source.
-			if start < 0 {
-				start = min(e.from, a+shift)
-			}
-			f.value = ""
-			shift = e.to - e.end
-			end = e.to
-		}
-		if e.start >= b {
+	if first > 0 {
+		shift = edits[first-1].to - edits[first-1].end
+	}
+	a, b := f.Start+shift, f.End+shift
+	for _, e := range edits[first:] {
+		if e.start >= f.End {
 			break
 		}
+		a, b = min(a, e.from), max(e.to, f.End+e.to-e.end)
+		f.value = ""
 	}
-	if start < 0 {
-		start = a + shift
-	}
-	f.Start, f.End = start, max(end, b+shift)
+	f.Start, f.End = a, b
 	return f
 }
 
@@ -275,6 +266,8 @@ func (f form) write(p string) string {
 		return "''''" + p + "''''"
 	case formSQL2:
 		return "''" + p + "''"
+	case formComment:
+		return "/*" + p + "*/"
 	case formIdent:
 		return `"` + p + `"`
 	default:

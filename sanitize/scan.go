@@ -31,14 +31,15 @@ type finding struct {
 type form uint8
 
 const (
-	formPlain form = iota
-	formJSON       // in double quotes, for a JSON number
-	formJSON2      // in escaped double quotes, for one in JSON inside a string
-	formURL        // with %5B and %5D, for a URL's userinfo
-	formSQL        // as an SQL literal
-	formSQL2       // as an SQL literal inside an SQL literal: quotes doubled
-	formSQL4       // inside two of them
-	formIdent      // as a quoted SQL identifier
+	formPlain   form = iota
+	formJSON         // in double quotes, for a JSON number
+	formJSON2        // in escaped double quotes, for one in JSON inside a string
+	formURL          // with %5B and %5D, for a URL's userinfo
+	formSQL          // as an SQL literal
+	formSQL2         // as an SQL literal inside an SQL literal: quotes doubled
+	formSQL4         // inside two of them
+	formIdent        // as a quoted SQL identifier
+	formComment      // in an SQL comment
 )
 
 // scanner finds what is to be replaced in one text, in one pass over its bytes. Every matcher looks at

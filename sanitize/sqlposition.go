@@ -125,7 +125,6 @@ func (p *sqlPositions) name(w string, quoted bool) (reverse column) {
 	return column{}
 }
 
-
 // keyword acts on the keywords that begin, carry on or end an expression. before is the one before.
 func (p *sqlPositions) keyword(w, before string) bool {
 	switch w {
@@ -279,7 +278,7 @@ func (p *sqlPositions) at(number bool) column {
 		return column{position: position{kind: Password}}
 	case !p.expr.none():
 		return p.expr
-	case p.direct:
+	case p.direct && !p.key.none():
 		return p.key
 	case p.namedNow && !number:
 		return column{position: p.named}

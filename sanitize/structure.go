@@ -202,8 +202,8 @@ func (c *scanner) value(v int, k key, p position, colon bool) {
 	}
 	if open, start := openQuote(t, v); open != "" {
 		end := closeQuote(t, start, open)
-		if p.weak && digitsOnly(t[start:end]) {
-			return
+		if p.weak && (digitsOnly(t[start:end]) || colon && !k.quoted && !k.lineStart && !plausible(t[start:min(end, start+maxWeak)])) {
+			return // prose: unexpected token: ')'
 		}
 		c.credential(start, end, p)
 		return
@@ -312,7 +312,7 @@ func (c *scanner) list(i int, p position) {
 		if open == "" {
 			end := i
 			for end < len(t) && t[end] != ',' && t[end] != ']' && t[end] != '\n' {
-				end++
+				end = max(end+1, pastPlaceholder(t, end))
 			}
 			c.credential(i, end, p)
 			i = end
@@ -441,9 +441,6 @@ func (c *scanner) flag(i int) {
 		c.credential(start, closeQuote(t, start, open), p)
 		return
 	}
-	if head := t[v:wordEnd(t, v, maxWeak)]; p.weak && !plausible(head) && !mixed(head) {
-		return
-	}
 	c.credential(v, wordEnd(t, v, len(t)), p)
 }
 
@@ -516,7 +513,7 @@ func (c *scanner) element() {
 	if c.mode != 0 && c.mode != inView || i+1 >= len(t) || !letters[t[i+1]] {
 		return
 	}
-	end := run(t, i+1, maxName, &flagName)
+	end := run(t, i+1, maxName, &elementName)
 	if end >= len(t) || t[end] != '>' {
 		return
 	}
@@ -529,10 +526,14 @@ func (c *scanner) element() {
 		v += len(cdata)
 	}
 	stop := v
-	for stop < len(t) && t[stop] != '<' && t[stop] != ']' && stop-v < maxQuoted {
+	for stop < len(t) && t[stop] != '<' && !strings.HasPrefix(t[stop:], "]]>") && stop-v < maxQuoted {
 		stop++
 	}
-	c.credential(v, stop, p)
+	if stop-v == maxQuoted || strings.HasPrefix(t[stop:], "</") || strings.HasPrefix(t[stop:], "]]>") {
+		c.credential(v, stop, p)
+	}
 }
+
+var elementName = chars("A-Za-z0-9_.:-")
 
 const cdata = "<![CDATA["

@@ -192,10 +192,31 @@ scan:
 		}
 		end++
 	}
-	for end > max(start, v+1) && trailing[t[end-1]] {
+	for least := max(start, v+1, end-maxTrailing); end > least && trailing(t[v:end]); {
 		end--
 	}
 	return end
+}
+
+const maxTrailing = 8
+
+// trailing reports whether the last byte of a value belongs to what is around the value: punctuation, or
+// a bracket that was opened before.
+func trailing(v string) bool {
+	switch v[len(v)-1] {
+	case ',', ';':
+		return true
+	case ')':
+		return strings.IndexByte(v, '(') < 0
+	case ']':
+		return strings.IndexByte(v, '[') < 0
+	case '}':
+		return strings.IndexByte(v, '{') < 0
+	case '>':
+		return strings.IndexByte(v, '<') < 0
+	default:
+		return false
+	}
 }
 
 // pastPlaceholder returns the end of the placeholder at v, or v.
@@ -205,8 +226,6 @@ func pastPlaceholder(t string, v int) int {
 	}
 	return v
 }
-
-var trailing = chars(",;)]}>")
 
 // closes reports whether the quotation mark at i ends something.
 func closes(t string, i int) bool { return i+1 >= len(t) || valueClose[t[i+1]] || t[i+1] == '\\' }

@@ -118,7 +118,7 @@ func hexRune(t string, i, n int) (r rune, end int) {
 	return r, i + n
 }
 
-// unpercent undoes the escapes of URLs.
+// unpercent undoes the escapes of URLs and of forms, in which a plus sign is a blank.
 func unpercent(t string) view {
 	b := newView(len(t))
 	for i := 0; i < len(t); {
@@ -129,7 +129,11 @@ func unpercent(t string) view {
 				continue
 			}
 		}
-		b.add(t[i], i)
+		if t[i] == '+' {
+			b.add(' ', i)
+		} else {
+			b.add(t[i], i)
+		}
 		i++
 	}
 	return b.done(len(t))
@@ -170,7 +174,7 @@ func (c *scanner) inView(v *view, start int) {
 
 const (
 	minEncodedWord = 12 // a run of base64 or hex of interest has at least one word of this length
-	minBase64      = 16
+	minBase64      = 15 // eleven bytes, a social security number
 	minHex         = 22
 	maxTries       = 16 // decodings in one run of base64 bytes
 	probe          = 16 // bytes decoded before the rest is
