@@ -4,8 +4,10 @@ import (
 	"context"
 	"encoding/binary"
 	"errors"
+	"fmt"
 	"io"
 	"net"
+	"runtime/debug"
 	"strings"
 	"time"
 
@@ -26,6 +28,11 @@ var errNobody = &refuseStartup{report{
 // handle serves one client from its first byte to its last.
 func (f *Front) handle(ctx context.Context, nc net.Conn) {
 	defer f.leave(nc)
+	defer func() {
+		if r := recover(); r != nil { // a bug here ends this client, not the gateway
+			f.log.Error("panic", "cause", f.sanitizer.Text(fmt.Sprint(r)), "stack", f.sanitizer.Text(string(debug.Stack())))
+		}
+	}()
 	deadline := time.Now().Add(f.limits.Handshake)
 	if nc.SetDeadline(deadline) != nil {
 		return

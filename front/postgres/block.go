@@ -27,7 +27,7 @@ type blockState struct {
 	// failed: the pipeline has failed, and with it all that ran in its implicit transaction.
 	failed bool
 
-	// The settings as they were when the block began and at its savepoints.
+	// The settings as they were when the transaction began, explicit or not, and at its savepoints.
 	before     settings
 	savepoints []savedSettings
 }
@@ -88,7 +88,6 @@ func (c *conn) beginBlock() {
 	}
 	c.block.open = true
 	c.block.hash = [sha256.Size]byte{}
-	c.block.before = c.state.sets
 	c.block.savepoints = nil
 	c.sess.BeginBlock()
 }
@@ -114,12 +113,12 @@ func (c *conn) endBlock(end gate.BlockEnd) {
 	}
 	if b.open {
 		c.sess.EndBlock(end)
-		if end == gate.RolledBack {
-			c.state.restore(b.before, b.doubted)
-		} else {
-			c.state.dropLocal()
-		}
 	}
+	if end == gate.RolledBack {
+		c.state.restore(b.before, b.doubted)
+	}
+	c.state.dropLocal()
+	b.before = c.state.sets
 	b.open, b.dirty, b.commitSent, b.doubted = false, false, false, false
 	b.savepoints = nil
 }

@@ -30,6 +30,7 @@ type conn struct {
 	up     *upstream
 	back   reader // from the server
 	toUp   []byte // for the server; door.go
+	unread int    // bytes sent to the server since its answers were last read
 	out    []byte // for the client, not yet written
 
 	status byte // of the server's last ReadyForQuery: I, T or E
@@ -234,6 +235,9 @@ func (c *conn) oversized(ctx context.Context, size int) error {
 	}
 }
 
+// maxUnread is how much of a pipeline goes to the server before its answers are read.
+const maxUnread = 2 * sendHighWater
+
 // message takes the client's next message, which has arrived whole, and answers it.
 func (c *conn) message(ctx context.Context) (done bool, err error) {
 	typ, size, _, err := c.in.header()
@@ -244,6 +248,12 @@ func (c *conn) message(ctx context.Context) (done bool, err error) {
 	c.in.r += size
 	if c.discarding && typ != msgSync && typ != msgTerminate {
 		return false, nil
+	}
+	if c.owed() != nil && c.unread+size > maxUnread {
+		// The server may be waiting to be read before it reads on.
+		if err := c.settle(ctx); err != nil || c.discarding && typ != msgSync && typ != msgTerminate {
+			return false, err
+		}
 	}
 	switch typ {
 	case msgQuery:

@@ -101,6 +101,7 @@ func (c *conn) ask(q question) error {
 
 // send queues bytes for the server. They leave when flushUp is called, or when many have gathered.
 func (c *conn) send(frame []byte) error {
+	c.unread += len(frame)
 	if len(frame) >= sendHighWater {
 		if err := c.flushUp(); err != nil {
 			return err

@@ -199,6 +199,7 @@ func (c *conn) boundAction(ctx context.Context, s *statement, params []countersi
 	if err := c.freshPath(ctx); err != nil {
 		return nil, err
 	}
+	c.classifyAgain(s)
 	return c.action(s, params), nil
 }
 

@@ -95,6 +95,7 @@ func (c *conn) drain(ctx context.Context) error {
 			return err
 		}
 		if c.owed() == nil || c.relay.copyIn {
+			c.unread = 0
 			c.back.rest()
 			return nil
 		}

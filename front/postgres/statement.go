@@ -24,6 +24,8 @@ type statement struct {
 	result     *sql.Result
 	shown      sanitize.Clean
 	understood bool
+	path       string // the search path under which it was classified
+	bySQL      bool   // PREPARE made it; the text is that of the PREPARE
 
 	// permit is that of a text which is not understood, from Parse to the first Bind (P5).
 	permit *gate.Permit
@@ -31,8 +33,6 @@ type statement struct {
 	frame []byte
 	// doubt: code that cannot be seen ran since, and may have put another statement under the name.
 	doubt bool
-	// fetches is the permit of the DECLARE whose cursor this statement reads.
-	fetches *gate.Permit
 }
 
 // single returns the one statement of a text that has exactly one.
@@ -135,8 +135,9 @@ func (c *conn) understand(ctx context.Context, text []byte) (*statement, error) 
 	}
 	s := &statement{
 		text: slices.Clone(text), result: r,
-		understood: r.Parsed && !r.Effects.Any(countersign.Unknown) && r.Effects != 0 || r.Empty,
+		understood: understands(r),
 		shown:      c.front.sanitizer.SQL(string(text), r.Credentials),
+		path:       c.state.path,
 	}
 	if len(text) <= 4<<10 {
 		c.recent.add(s)
@@ -150,7 +151,35 @@ func (c *conn) prepared(name string) *sql.Statement {
 	if s == nil || s.doubt {
 		return nil
 	}
+	c.classifyAgain(s)
 	return s.single()
+}
+
+// classifyAgain takes account of a search path that has changed since a statement was prepared: the server
+// resolves its names anew.
+func (c *conn) classifyAgain(s *statement) {
+	byName := s.any(func(st *sql.Statement) bool { return st.Execute != "" })
+	if s.path == c.state.path && c.state.pathKnown && !byName {
+		return
+	}
+	r := c.front.classifier.Classify(s.text, sql.Settings{
+		StandardConformingStrings: c.state.conforming() && c.state.pathKnown,
+		UTF8:                      c.state.utf8(), SearchPath: c.state.path, Prepared: c.prepared,
+	})
+	if s.bySQL {
+		st := &sql.Statement{}
+		if len(r.Statements) == 1 {
+			st = &r.Statements[0]
+		}
+		r = preparedBySQL(s, st).result
+	}
+	s.result, s.path = r, c.state.path
+	s.understood = understands(r)
+}
+
+// understands reports whether a text may reach the server's parser without being signed.
+func understands(r *sql.Result) bool {
+	return r.Empty || r.Parsed && r.Effects != 0 && !r.Effects.Any(countersign.Unknown)
 }
 
 // freshPath asks the server for the settings that decide how a text is read, when something may have
@@ -215,8 +244,9 @@ func (c *conn) action(s *statement, params []countersign.Param) *countersign.Act
 		a.Effects = countersign.Unknown
 	}
 	a.Facts.InTransaction = c.block.open
+	c.define(a, s)
 	if len(params) > 0 {
-		a.Shown = sanitize.Join("\n", s.shown, c.shownParams(s, params))
+		a.Shown = sanitize.Join("\n", a.Shown, c.shownParams(s, params))
 	}
 	a.Justification = c.justification(r, s.text)
 	return a
@@ -337,7 +367,9 @@ const (
 func (c *conn) remember(e *expected, st *sql.Statement) {
 	switch {
 	case st.Prepare != "":
-		c.statements[st.Prepare] = preparedBySQL(e.stmt, st)
+		s := preparedBySQL(e.stmt, st)
+		s.path = c.state.path
+		c.statements[st.Prepare] = s
 	case st.DiscardAll:
 		for name := range c.statements {
 			if name != "" {
@@ -351,20 +383,23 @@ func (c *conn) remember(e *expected, st *sql.Statement) {
 	case st.Deallocate != "":
 		delete(c.statements, st.Deallocate)
 	}
-	if strings.HasPrefix(st.Tag, "DECLARE") && e.permit != nil && len(c.cursors) < maxCursors {
-		c.cursors[cursorOf(e.stmt.text[st.Start:st.End])] = e.permit
+	if st.Declares != "" && e.permit != nil {
+		if len(c.cursors) >= maxCursors {
+			clear(c.cursors) // those forgotten are unknown to the gateway, and judged so
+		}
+		c.cursors[st.Declares] = cursor{e.stmt, e.permit}
 	}
 }
 
 // preparedBySQL is the statement that PREPARE leaves under its name.
 func preparedBySQL(from *statement, st *sql.Statement) *statement {
-	s := &statement{text: from.text, shown: from.shown, result: &sql.Result{Effects: countersign.Unknown}}
+	s := &statement{text: from.text, shown: from.shown, bySQL: true, result: &sql.Result{Effects: countersign.Unknown}}
 	if body := st.PrepareBody; body != nil {
 		s.result = &sql.Result{
 			Statements: []sql.Statement{*body}, Effects: body.Effects, Objects: body.Objects, Facts: body.Facts,
 			Why: body.Why, Shape: from.result.Shape, Parsed: true,
 		}
-		s.understood = body.Effects != 0 && !body.Effects.Any(countersign.Unknown)
+		s.understood = understands(s.result)
 	}
 	return s
 }
