@@ -23,8 +23,11 @@ const (
 	FieldErasedFields = "fields"
 )
 
-// unitSize is how many entries one goroutine hashes at a time.
-const unitSize = 512
+// unitSize is how many entries one goroutine hashes at a time, unitBytes how many bytes, about.
+const (
+	unitSize  = 512
+	unitBytes = 4 << 20
+)
 
 // blockLevel is the level of the subtrees whose computed hashes are kept in memory: 32 bytes for 256 events.
 const blockLevel = 8
@@ -32,7 +35,7 @@ const blockLevel = 8
 // maxFindings bounds what a pass remembers of one kind of finding.
 const maxFindings = 1 << 12
 
-// maxGap is the longest run of missing entries that is passed over.
+// maxGap is how many missing entries are passed over.
 const maxGap = 1 << 22
 
 // errHole: the copy claims so many missing entries that what follows them is not looked at.
@@ -68,6 +71,7 @@ type passed struct {
 	roots    map[uint64]tlog.Hash // at the sizes asked for
 	blocks   []tlog.Hash          // computed, at blockLevel
 
+	missing uint64         // entries
 	differs findings       // leaves that are not what the hash kept for them says
 	leaves  findings       // leaves kept beside that are not those of the bodies
 	gaps    findings       // entries that are not there
@@ -151,9 +155,10 @@ func read(src Source, work, order chan<- *unit, stop <-chan struct{}) {
 		return true
 	}
 	var held *unit
+	size := 0
 	flush := func() bool {
 		u := held
-		held = nil
+		held, size = nil, 0
 		return u == nil || send(u)
 	}
 	for c, err := range src.Chunks(0) {
@@ -166,7 +171,11 @@ func read(src Source, work, order chan<- *unit, stop <-chan struct{}) {
 			if held == nil {
 				held = &unit{chunk: Chunk{First: c.First}}
 			}
-			n := min(len(c.Raw), unitSize-len(held.chunk.Raw))
+			n := 0
+			for n < len(c.Raw) && len(held.chunk.Raw)+n < unitSize && size < unitBytes {
+				size += len(c.Raw[n])
+				n++
+			}
 			held.chunk.Raw = append(held.chunk.Raw, c.Raw[:n]...)
 			if c.Leaves != nil {
 				held.chunk.Leaves = append(held.chunk.Leaves, c.Leaves[:n]...)
@@ -174,7 +183,7 @@ func read(src Source, work, order chan<- *unit, stop <-chan struct{}) {
 			}
 			c.First += uint64(n)
 			c.Raw = c.Raw[n:]
-			if len(held.chunk.Raw) == unitSize && !flush() {
+			if (len(held.chunk.Raw) == unitSize || size >= unitBytes) && !flush() {
 				return
 			}
 		}
@@ -283,8 +292,15 @@ func (p *passed) match(number uint64, computed, follows, kept []tlog.Hash, raw [
 // takeGap goes on behind entries that are not there, with the hashes kept for them where there are any.
 func (p *passed) takeGap(src Source, u *unit, sizes *[]uint64) error {
 	first, left := u.chunk.First, u.chunk.Missing
-	p.gaps.add(finding{number: first, count: left, err: u.chunk.Why})
-	if left > maxGap {
+	if uint64(len(u.chunk.Leaves)) == left {
+		for i, leaf := range u.chunk.Leaves {
+			env, _ := ParseLeaf(leaf) // names the event that is gone
+			p.gaps.add(finding{number: first + uint64(i), count: 1, envelope: env, err: u.chunk.Why})
+		}
+	} else {
+		p.gaps.add(finding{number: first, count: left, err: u.chunk.Why})
+	}
+	if p.missing += left; p.missing > maxGap {
 		return errHole
 	}
 	var computed []tlog.Hash

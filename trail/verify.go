@@ -17,7 +17,7 @@ type Chunk struct {
 	First  uint64   // number of the first
 	Raw    [][]byte // stored entries; they may be kept until Verify returns
 	Leaves [][]byte // their leaves, where the copy keeps those too; else nil
-	// Missing, when Raw is empty, is how many entries from First on are not there or cannot be read.
+	// Missing, when Raw is empty, is how many entries from First on are not there or cannot be read. Their leaves may be.
 	Missing uint64
 	Why     error // of a gap
 }

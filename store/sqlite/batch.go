@@ -3,7 +3,6 @@ package sqlite
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"encoding/binary"
 	"errors"
 	"fmt"
 	"runtime"
@@ -14,14 +13,6 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/trail"
-)
-
-// The entries of a batch lie one after another, each after its length as a big-endian uint32. An entry
-// longer than maxInline is kept as a blob of its own; the length is then blobMark, and the blob's
-// SHA-256 follows.
-const (
-	maxInline = 32 << 10
-	blobMark  = 1<<32 - 1
 )
 
 // encoded is a run of events ready for the database.
@@ -118,44 +109,18 @@ func (w *worker) encode(events []*countersign.Event, at time.Time, random []byte
 		id := trail.NewID(at, [idRandom]byte(random))
 		salts := random[idRandom : idRandom+trail.SaltSize*len(ev.Fields)]
 		random = random[len(salts)+idRandom:]
-		start := len(w.out.entries)
-		w.out.entries = append(w.out.entries, 0, 0, 0, 0)
 		var leaf tlog.Hash
 		var err error
-		if w.out.entries, leaf, err = w.hasher.Append(w.out.entries, *ev, id, at, salts); err != nil {
+		if w.entry, leaf, err = w.hasher.Append(w.entry[:0], *ev, id, at, salts); err != nil {
 			w.err = err
 			return
 		}
 		w.out.leaves = append(w.out.leaves, leaf)
-		entry := w.out.entries[start+4:]
-		if len(entry) <= maxInline {
-			binary.BigEndian.PutUint32(w.out.entries[start:], uint32(len(entry)))
-			continue
+		var hash [sha256.Size]byte
+		var elsewhere bool
+		if w.out.entries, hash, elsewhere = trail.AppendListed(w.out.entries, w.entry); elsewhere {
+			w.out.blobs = append(w.out.blobs, blob{hash: hash, entry: w.entry})
+			w.entry = nil // the blob keeps it
 		}
-		b := blob{hash: sha256.Sum256(entry), entry: append([]byte(nil), entry...)}
-		w.out.blobs = append(w.out.blobs, b)
-		binary.BigEndian.PutUint32(w.out.entries[start:], blobMark)
-		w.out.entries = append(w.out.entries[:start+4], b.hash[:]...)
 	}
-}
-
-var errBatch = errors.New("batch is damaged")
-
-// cutEntry cuts the first entry off the entries of a batch. When the entry is kept elsewhere, hash says where.
-func cutEntry(b []byte) (entry, rest []byte, hash []byte, err error) {
-	if len(b) < 4 {
-		return nil, nil, nil, errBatch
-	}
-	n := binary.BigEndian.Uint32(b)
-	b = b[4:]
-	if n == blobMark {
-		if len(b) < sha256.Size {
-			return nil, nil, nil, errBatch
-		}
-		return nil, b[sha256.Size:], b[:sha256.Size], nil
-	}
-	if n > maxInline || int(n) > len(b) {
-		return nil, nil, nil, errBatch
-	}
-	return b[:n], b[n:], nil, nil
 }

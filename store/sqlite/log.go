@@ -5,8 +5,11 @@ import (
 	"database/sql"
 	"errors"
 	"fmt"
+	"iter"
 
 	"golang.org/x/mod/sumdb/tlog"
+
+	"github.com/countersign-dev/countersign/trail"
 )
 
 // querier is a database or a snapshot of it.
@@ -15,18 +18,29 @@ type querier interface {
 	QueryContext(ctx context.Context, query string, args ...any) (*sql.Rows, error)
 }
 
-// logReader reads one log of a store, up to a size that is durable.
-type logReader struct {
-	ctx   context.Context
-	db    querier
-	epoch uint64
-	size  uint64
+const numberMask = 1<<positionShift - 1
 
-	// the row read last, since neighbours are mostly asked for together
+var errMissing = errors.New("it is missing")
+
+// logReader reads one log of a store, up to a size that is durable. It implements trail.Source.
+type logReader struct {
+	ctx    context.Context
+	db     querier
+	epoch  uint64
+	origin string
+	size   uint64
+
+	// the hashes of the row read last, since neighbours are mostly asked for together
 	first  uint64
 	count  uint64
 	hashes []byte
 }
+
+// Origin implements trail.Source.
+func (l *logReader) Origin() string { return l.origin }
+
+// Size implements trail.Source.
+func (l *logReader) Size() uint64 { return l.size }
 
 func (l *logReader) position(number uint64) int64 { return int64(l.epoch<<positionShift | number) }
 
@@ -46,7 +60,7 @@ func (l *logReader) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 		}
 		at := (index - tlog.StoredHashCount(int64(l.first))) * tlog.HashSize
 		if at < 0 || at+tlog.HashSize > int64(len(l.hashes)) {
-			return nil, fmt.Errorf("hashes from event %d on: %w", l.first, errBatch)
+			return nil, fmt.Errorf("hashes from event %d on: %w", l.first, trail.ErrListing)
 		}
 		copy(all[i][:], l.hashes[at:])
 	}
@@ -55,30 +69,105 @@ func (l *logReader) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 
 // load reads the hashes of the row that holds an event.
 func (l *logReader) load(number uint64) error {
-	var position int64
 	l.hashes = nil
+	var position, count int64
+	var hashes []byte
 	err := l.db.QueryRowContext(l.ctx, `SELECT position, count, hashes FROM batch WHERE position <= ? ORDER BY position DESC LIMIT 1`,
-		l.position(number)).Scan(&position, &l.count, &l.hashes)
-	if errors.Is(err, sql.ErrNoRows) || err == nil && (uint64(position)>>positionShift != l.epoch || uint64(position)&numberMask+l.count <= number) {
-		l.hashes = nil
+		l.position(number)).Scan(&position, &count, &hashes)
+	first := uint64(position) & numberMask
+	switch {
+	case errors.Is(err, sql.ErrNoRows),
+		err == nil && (uint64(position)>>positionShift != l.epoch || count <= 0 || number-first >= uint64(count)):
 		return fmt.Errorf("event %d: %w", number, errMissing)
-	}
-	if err != nil {
-		l.hashes = nil
+	case err != nil:
 		return fmt.Errorf("hashes of event %d: %w", number, err)
 	}
-	l.first = uint64(position) & numberMask
+	l.first, l.count, l.hashes = first, uint64(count), hashes
 	return nil
 }
 
-const numberMask = 1<<positionShift - 1
+// Chunks implements trail.Source: a row at a time. What cannot be read is a gap.
+func (l *logReader) Chunks(from uint64) iter.Seq2[trail.Chunk, error] {
+	return func(yield func(trail.Chunk, error) bool) {
+		next := from
+		gap := func(to uint64, why error) bool {
+			if to <= next {
+				return true
+			}
+			c := trail.Chunk{First: next, Missing: to - next, Why: why}
+			next = to
+			return yield(c, nil)
+		}
+		stopped := false
+		err := scan(l.ctx, l.db, l.position(from), l.position(l.size), func(r row) (bool, error) {
+			first := uint64(r.position) & numberMask
+			if uint64(r.position)>>positionShift != l.epoch || r.count <= 0 || first+uint64(r.count) <= next {
+				return true, nil // the row before the first that is asked for
+			}
+			if first < next && next != from {
+				return false, fmt.Errorf("two rows hold event %d", first)
+			}
+			if !gap(min(first, l.size), errMissing) {
+				stopped = true
+				return false, nil
+			}
+			c, why := l.chunk(r, first, from)
+			next = c.First + uint64(len(c.Raw))
+			if len(c.Raw) > 0 && !yield(c, nil) || !gap(min(first+uint64(r.count), l.size), why) {
+				stopped = true
+				return false, nil
+			}
+			return true, nil
+		})
+		if stopped {
+			return
+		}
+		if err != nil && l.ctx.Err() != nil {
+			yield(trail.Chunk{}, err)
+			return
+		}
+		if err == nil {
+			err = errMissing
+		}
+		gap(l.size, err)
+	}
+}
 
-var errMissing = errors.New("it is missing")
+// chunk cuts a row into its entries from a number on, up to the first that cannot be read.
+func (l *logReader) chunk(r row, first, from uint64) (trail.Chunk, error) {
+	c := trail.Chunk{First: max(first, from)}
+	rest := r.entries
+	var why error
+	for i := range uint64(r.count) {
+		if first+i >= l.size {
+			break
+		}
+		var e trail.Listed
+		if e, rest, why = trail.CutListed(rest); why != nil {
+			return c, why
+		}
+		if first+i < from {
+			continue
+		}
+		if e.Hash != nil {
+			var err error
+			if e.Raw, err = readBlob(l.ctx, l.db, e.Hash); err != nil {
+				e.Raw = []byte{} // cannot be read, which is told under its own number
+			}
+		}
+		c.Raw = append(c.Raw, e.Raw)
+	}
+	if len(rest) != 0 && len(c.Raw) > 0 {
+		c.Raw = c.Raw[:len(c.Raw)-1]
+		why = fmt.Errorf("%d bytes follow it that belong to no event", len(rest))
+	}
+	return c, why
+}
 
 // row is one row of the table batch.
 type row struct {
 	position int64
-	count    int
+	count    int64
 	entries  []byte
 }
 
@@ -86,24 +175,32 @@ type row struct {
 func (r row) each(ctx context.Context, db querier, visit func(position int64, raw []byte) error) error {
 	rest := r.entries
 	for i := range r.count {
-		var entry, hash []byte
+		var raw []byte
 		var err error
-		if entry, rest, hash, err = cutEntry(rest); err != nil {
-			return fmt.Errorf("event %d: %w", r.position+int64(i), err)
+		if raw, rest, err = cut(ctx, db, rest); err != nil {
+			return fmt.Errorf("event %d: %w", r.position+i, err)
 		}
-		if hash != nil {
-			if entry, err = readBlob(ctx, db, hash); err != nil {
-				return fmt.Errorf("event %d: %w", r.position+int64(i), err)
-			}
-		}
-		if err := visit(r.position+int64(i), entry); err != nil {
+		if err := visit(r.position+i, raw); err != nil {
 			return err
 		}
 	}
 	if len(rest) != 0 {
-		return fmt.Errorf("event %d: %w", r.position, errBatch)
+		return fmt.Errorf("event %d: %w", r.position, trail.ErrListing)
 	}
 	return nil
+}
+
+// cut cuts the first entry off a row's, and fetches it when it is kept elsewhere.
+func cut(ctx context.Context, db querier, entries []byte) (raw, rest []byte, err error) {
+	first, rest, err := trail.CutListed(entries)
+	if err != nil {
+		return nil, nil, err
+	}
+	if first.Hash == nil {
+		return first.Raw, rest, nil
+	}
+	raw, err = readBlob(ctx, db, first.Hash)
+	return raw, rest, err
 }
 
 func readBlob(ctx context.Context, db querier, hash []byte) ([]byte, error) {
@@ -115,10 +212,10 @@ func readBlob(ctx context.Context, db querier, hash []byte) ([]byte, error) {
 	return entry, err
 }
 
-// scan reads rows in order from the one that holds position on.
-func scan(ctx context.Context, db querier, position int64, visit func(row) (more bool, err error)) error {
+// scan reads rows in order, from the one that holds the position from on, while they begin before to.
+func scan(ctx context.Context, db querier, from, to int64, visit func(row) (more bool, err error)) error {
 	rows, err := db.QueryContext(ctx, `SELECT position, count, entries FROM batch
-		WHERE position >= coalesce((SELECT max(position) FROM batch WHERE position <= ?), 0) ORDER BY position`, position)
+		WHERE position >= coalesce((SELECT max(position) FROM batch WHERE position <= ?), 0) AND position < ? ORDER BY position`, from, to)
 	if err != nil {
 		return err
 	}

@@ -8,6 +8,7 @@ import (
 	"errors"
 	"fmt"
 	"io/fs"
+	"math"
 	"net/url"
 	"os"
 	"path/filepath"
@@ -271,7 +272,7 @@ func (s *Store) explain(path string, err error) error {
 		return refuse("make room on the disk", err, "cannot open the store %s", path)
 	case errors.Is(told, ErrReadOnly), errors.Is(err, fs.ErrPermission):
 		return refuse("the user that runs the gateway must be able to write the file and its folder", err, "cannot write the store %s", path)
-	case isCorrupt(err), errors.Is(err, errBatch), errors.Is(err, errMissing):
+	case isCorrupt(err), errors.Is(err, trail.ErrListing), errors.Is(err, errMissing):
 		return refuse("restore data_dir from its backup; countersign trail verify tells what is damaged", err, "the store %s is damaged", path)
 	default:
 		return fmt.Errorf("open the store %s: %w", path, err)
@@ -422,7 +423,7 @@ func (s *Store) loadTree(ctx context.Context) (last, low int64, err error) {
 
 // loadIntents finds the intents without an outcome, all of earlier boots.
 func (s *Store) loadIntents(ctx context.Context, low int64) error {
-	err := scan(ctx, s.conn, low, func(r row) (bool, error) {
+	err := scan(ctx, s.conn, low, math.MaxInt64, func(r row) (bool, error) {
 		return true, r.each(ctx, s.reader, func(at int64, raw []byte) error {
 			env, err := trail.ParseEnvelope(raw)
 			if err != nil {
@@ -484,7 +485,8 @@ func (s *Store) Verifiers() (note.Verifiers, error) {
 // start begins the goroutines.
 func (s *Store) start() {
 	go s.write()
-	s.aside.Add(2)
+	s.aside.Add(3)
+	go s.keepIndex()
 	go s.keepOutside()
 	go s.foldBeside()
 }

@@ -106,16 +106,20 @@ func entryAt(ctx context.Context, db querier, position int64) (trail.Entry, erro
 // rawAt reads the stored form of one entry.
 func rawAt(ctx context.Context, db querier, position int64) ([]byte, error) {
 	var found []byte
-	err := scan(ctx, db, position, func(r row) (bool, error) {
-		if r.position > position {
-			return false, nil
-		}
-		return false, r.each(ctx, db, func(at int64, raw []byte) error {
+	err := scan(ctx, db, position, position+1, func(r row) (bool, error) {
+		rest := r.entries
+		for at := r.position; at < r.position+r.count; at++ {
 			if at == position {
-				found = raw
+				var err error
+				found, _, err = cut(ctx, db, rest)
+				return false, err
 			}
-			return nil
-		})
+			var err error
+			if _, rest, err = trail.CutListed(rest); err != nil {
+				return false, fmt.Errorf("event %d: %w", at, err)
+			}
+		}
+		return true, nil
 	})
 	if err == nil && found == nil {
 		err = fmt.Errorf("event %d: %w", position, errMissing)

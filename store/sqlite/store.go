@@ -74,6 +74,7 @@ type Store struct {
 
 	active   atomic.Pointer[gate.Active]
 	head     atomic.Pointer[head]
+	index    atomic.Pointer[index]
 	pages    atomic.Int64 // in the write-ahead log, about
 	clock    atomic.Int64 // the latest time handed out, in microseconds
 	failure  atomic.Pointer[error]
