@@ -282,7 +282,11 @@ func (c *sqlScanner) quotedName(tok *sqlToken) {
 func (c *sqlScanner) number(tok *sqlToken) {
 	text := c.t[tok.start:tok.end]
 	col := c.pos.at(true)
-	structural := len(text) <= 4 && c.pos.structural()
+	start := tok.start
+	if c.pos.sign && c.t[start-1] == '-' {
+		start-- // SET x = -1: the grammar has no place for a string after the sign
+	}
+	structural := c.pos.structural(text)
 	c.pos.number(sqlNumber)
 	switch {
 	case structural:
@@ -291,7 +295,7 @@ func (c *sqlScanner) number(tok *sqlToken) {
 	case col.personal != "" && isPersonal(col.personal, text):
 		c.found(tok.start, tok.end, col.personal, text, formSQL)
 	case c.strict:
-		c.found(tok.start, tok.end, StrictNumber, "", formSQL)
+		c.found(start, tok.end, StrictNumber, "", formSQL)
 	}
 }
 

@@ -114,7 +114,8 @@ func (l *sqlLexer) ident() sqlToken {
 		case 'b', 'B', 'x', 'X':
 			return l.quoted(sqlBits, i, i+2)
 		case 'n', 'N':
-			return l.quoted(sqlString, i, i+2)
+			// The N is code: to the scanner it is the keyword NCHAR.
+			return l.quoted(sqlString, i+1, i+2)
 		}
 	}
 	if lower(t[i]) == 'u' && i+2 < len(t) && t[i+1] == '&' {

@@ -21,6 +21,7 @@ type sqlPositions struct {
 	word  string  // the last name or keyword, as written
 	op    byte    // the last byte of an operator or of punctuation, 0 after any other token
 	cast  bool    // the name that comes is a type's
+	sign  bool    // op is a minus after '='
 
 	key      column // what the last name says
 	direct   bool   // the last name stands directly before
@@ -92,6 +93,7 @@ var typeWords = map[string]bool{
 	"char": true, "character": true, "varchar": true, "varying": true, "nchar": true, "bpchar": true, "float": true,
 	"interval": true, "second": true, "time": true, "timestamp": true, "timestamptz": true, "timetz": true,
 	"dec": true, "decimal": true, "numeric": true, "bit": true, "varbit": true,
+	"current_time": true, "current_timestamp": true, "localtime": true, "localtimestamp": true,
 }
 
 // name takes a name or keyword. It reports whether the literal before it, 'x' = password, turned out to
@@ -220,6 +222,7 @@ func (p *sqlPositions) other(b byte) {
 	if b != ':' {
 		p.cast = false
 	}
+	p.sign = b == '-' && p.op == '='
 	p.last, p.op, p.direct = sqlOther, b, false
 }
 
@@ -266,6 +269,7 @@ func (p *sqlPositions) close() {
 	switch {
 	case r.state == rowList && p.depth < r.listAt:
 		r.state = rowAfter
+		p.key = column{}
 	case r.state == rowValues && r.set && p.depth < r.rowAt, r.state == rowSelect && p.depth < r.rowAt:
 		r.state = rowNone
 	}
@@ -316,16 +320,24 @@ func (p *sqlPositions) number(kind sqlKind) {
 	p.last, p.op = kind, 0
 }
 
-// countWords stand before counts that the grammar wants as numbers; strict mode keeps short ones.
+// countWords stand before counts that the grammar wants as numbers. Strict mode keeps short ones, and
+// those of a sequence (true) whatever their length.
 var countWords = map[string]bool{
-	"fetch": true, "move": true, "forward": true, "backward": true, "absolute": true, "relative": true, "first": true, "next": true,
-	"cache": true, "by": true, "with": true, "start": true, "restart": true, "minvalue": true, "maxvalue": true, "limit": true,
-	"statistics": true, "modulus": true, "remainder": true, "cost": true, "rows": true,
+	"fetch": false, "move": false, "forward": false, "backward": false, "absolute": false, "relative": false, "first": false,
+	"next": false, "by": false, "with": false, "limit": false, "statistics": false, "modulus": false, "remainder": false,
+	"cost": false, "rows": false, "operator": false, "function": false, "to": false,
+	"increment": true, "minvalue": true, "maxvalue": true, "start": true, "restart": true, "cache": true, "sysid": true,
 }
+
+const maxCount = 4 // digits
 
 // structural reports whether a number belongs to the statement's structure: a type's length, an index, a
 // count.
-func (p *sqlPositions) structural() bool {
-	return p.typeAt > 0 && p.depth == p.typeAt || p.op == '[' || p.op == ':' ||
-		(p.last == sqlIdent || p.op == '-') && countWords[strings.ToLower(p.word)]
+func (p *sqlPositions) structural(number string) bool {
+	if p.last == sqlIdent || p.op == '-' {
+		if long, ok := countWords[strings.ToLower(p.word)]; ok {
+			return long || len(number) <= maxCount
+		}
+	}
+	return len(number) <= maxCount && (p.typeAt > 0 && p.depth == p.typeAt || p.op == '[' || p.op == ':')
 }
