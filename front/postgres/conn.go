@@ -40,6 +40,8 @@ type conn struct {
 	discarding bool
 	// changing: something forwarded and not yet answered changes what later text means.
 	changing bool
+	// generation grows with each forwarded statement that may change what another one means.
+	generation int
 
 	queue []expected // what the server still has to answer, from queue[head]
 	head  int
@@ -47,7 +49,7 @@ type conn struct {
 
 	statements map[string]*statement
 	portals    map[string]*portal
-	cursors    map[string]*gate.Permit // of DECLARE, under which FETCH counts its rows
+	cursors    map[string]cursor
 
 	state  sessionState
 	block  blockState
@@ -102,7 +104,7 @@ func newConn(f *Front, o *opening, sess *gate.Session, up *upstream) *conn {
 		back:       newReader(up.conn, serverBuffer, serverBufferHigh),
 		statements: map[string]*statement{},
 		portals:    map[string]*portal{},
-		cursors:    map[string]*gate.Permit{},
+		cursors:    map[string]cursor{},
 		own:        o.params.own,
 	}
 	c.state.begin(up.params)

@@ -21,8 +21,10 @@ type portal struct {
 	ran     bool  // an Execute was forwarded
 	settled bool  // its outcome is among those awaiting, or recorded
 	rows    int64 // of the parts fetched so far
-	owed    int   // Executes that the server has not answered yet
-	dropped bool  // it is gone on the server once these are answered
+	// generation is the connection's when it was judged.
+	generation int
+	owed       int  // Executes that the server has not answered yet
+	dropped    bool // it is gone on the server once these are answered
 
 	// bindFrame is the Bind of a COPY FROM STDIN, which goes upstream with its Execute, once the data is there.
 	bindFrame []byte
@@ -108,7 +110,7 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	frame = bytes.Clone(frame)
 	m, _ = decodeBind(frame[headerLen:])
 	s.typeParams(m.params)
-	po := &portal{stmt: c.reading(s)}
+	po := &portal{stmt: s, generation: c.generation}
 	if st := s.single(); st != nil && st.Copy == sql.CopyFromClient {
 		return c.bindCopy(ctx, name, po, frame)
 	}
@@ -255,6 +257,14 @@ func (c *conn) execute(ctx context.Context, frame []byte) error {
 	}
 	if p.bindFrame != nil {
 		return c.copyIn(ctx, p.stmt, p, bytes.Clone(frame))
+	}
+	if !p.ran && p.generation != c.generation {
+		// What it names may be something else than what was judged at Bind (P3): the server looks up much only now.
+		return c.refuse(ctx, own(codeUnsupported, sanitize.Const("the session changed between Bind and Execute"),
+			sanitize.Const("another statement that changes what names mean ran in between"), sanitize.Const("bind the statement again")))
+	}
+	if p.stmt.changes() || p.action.Effects.Any(countersign.Execute|countersign.Unknown) {
+		c.generation++
 	}
 	if p.stmt.single() != nil && p.stmt.commits() {
 		// The intent of a COMMIT is durable before it is sent, whatever it commits.

@@ -156,7 +156,7 @@ func (c *conn) walk(ctx context.Context) error {
 			}
 			if rowsFrom < 0 {
 				rowsFrom = b.r
-				r.left, r.edge = e.counter().Left(), -1
+				r.left, r.edge = c.counter(e).Left(), -1
 			}
 			if r.rows == r.left {
 				r.edge, r.edgeBytes = b.r, r.bytes
@@ -210,7 +210,7 @@ func (c *conn) countRows(ctx context.Context, start, rowsFrom int) int {
 	if e.portal != nil {
 		e.portal.rows += rows
 	}
-	p := e.counter()
+	p := c.counter(e)
 	if r.edge > rowsFrom && p.Count(r.left, r.edgeBytes) == nil {
 		// The rows up to the limit go; the next one ends the result.
 		rowsFrom, rows, size = r.edge, rows-r.left, size-r.edgeBytes
@@ -224,14 +224,6 @@ func (c *conn) countRows(ctx context.Context, start, rowsFrom int) int {
 	}
 	c.cutOff(ctx, err)
 	return c.back.r
-}
-
-// counter is the permit whose limits bind the rows: for FETCH that of the cursor's DECLARE.
-func (e *expected) counter() *gate.Permit {
-	if e.stmt != nil && e.stmt.fetches != nil {
-		return e.stmt.fetches
-	}
-	return e.permit
 }
 
 // cutOff ends a result. The server is asked to stop; what it still sends is dropped.

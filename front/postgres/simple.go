@@ -64,7 +64,10 @@ func (c *conn) runQuery(ctx context.Context, s *statement, a *countersign.Action
 		return err
 	}
 	c.relay.index, c.relay.failed, c.relay.report = 0, false, report{}
-	c.expect(expected{kind: expectQuery, stmt: c.reading(s), permit: p})
+	if s.changes() || a.Effects.Any(countersign.Execute|countersign.Unknown) {
+		c.generation++
+	}
+	c.expect(expected{kind: expectQuery, stmt: s, permit: p})
 	c.cancelling.running()
 	defer c.cancelling.idle()
 	delete(c.statements, "") // a query string drops the unnamed statement and portal
@@ -110,6 +113,7 @@ func (c *conn) call(ctx context.Context, frame []byte) error {
 		return err
 	}
 	c.relay.failed, c.relay.report = false, report{}
+	c.generation++
 	c.expect(expected{kind: expectCall, stmt: s, permit: p})
 	c.cancelling.running()
 	defer c.cancelling.idle()

@@ -69,7 +69,7 @@ func (s *statement) commits() bool {
 // changes reports whether it changes what later text means: settings, names of statements, the block.
 func (s *statement) changes() bool {
 	return s.any(func(st *sql.Statement) bool {
-		return st.Tx != sql.TxNone || len(st.Sets) > 0 || st.Prepare != "" || st.Deallocate != "" || st.DiscardAll
+		return st.Tx != sql.TxNone || st.Declares != "" || len(st.Sets) > 0 || st.Prepare != "" || st.Deallocate != "" || st.DiscardAll
 	})
 }
 
