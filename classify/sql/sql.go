@@ -75,6 +75,9 @@ type Statement struct {
 	// DiscardAll: every prepared statement is forgotten (DEALLOCATE ALL, DISCARD ALL, DISCARD PLANS keeps them).
 	DiscardAll bool
 
+	Declares string // the cursor that DECLARE opens
+	Fetches  string // the cursor that FETCH or MOVE reads
+
 	// Set is the first of Sets; nil when there is none.
 	Set  *Setting
 	Sets []Setting

@@ -98,11 +98,12 @@ func (w *walker) lockStmt(n *pg.LockStmt) {
 
 func (w *walker) declareStmt(n *pg.DeclareCursorStmt) {
 	w.tag("DECLARE CURSOR", n)
+	w.st.Declares = n.Portalname
 	w.effect(countersign.Session, sanitize.Const("DECLARE counts as the cursor's query"))
 }
 
 func (w *walker) fetchStmt(n *pg.FetchStmt) {
-	w.st.Tag = "FETCH"
+	w.st.Tag, w.st.Fetches = "FETCH", n.Portalname
 	w.userData = true
 	if n.Ismove {
 		w.st.Tag = "MOVE"

@@ -92,6 +92,20 @@ func TestNameCannotChangeUnderAStatement(t *testing.T) {
 	}
 }
 
+// A PREPARE that was signed once does not make an EXECUTE run that was parsed when the name meant a read.
+func TestParsedExecuteIsJudgedAnew(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{})
+	c := dialRaw(t, r.url("&options=-c%20countersign.hold%3D10s"))
+	c.play([]string{"Q|PREPARE p AS SELECT 1", "P|s|EXECUTE p ; S", "Q|DEALLOCATE p"})
+	r.sign(1)
+	c.play([]string{"Q|PREPARE p AS DELETE FROM items WHERE id = 3", "Q|SET countersign.hold = '200ms'"})
+	said := c.play([]string{"B||s ; E||0 ; S"})
+	if !strings.Contains(said, "E ERROR") || r.outside("SELECT count(*) FROM items") != "1000" {
+		t.Errorf("the delete ran unsigned:\n%s", said)
+	}
+}
+
 // FETCH counts with its cursor however it is written, and a cursor that nobody saw declared is not read.
 func TestCursorsAreKnown(t *testing.T) {
 	t.Parallel()
