@@ -87,10 +87,38 @@ func (s *show) output(lines ...string) {
 	}
 }
 
-// page prints a page that the command line made for a person, as it is.
+// valueColumn is where the command line's pages write their values.
+const valueColumn = 16
+
+// page prints a page that the command line made for a person. Longer lines go on below their value.
 func (s *show) page(text string) {
 	for l := range strings.SplitSeq(text, "\n") {
-		s.line(strings.TrimRight("  "+l, " "))
+		for i, part := range fold(l, width-2) {
+			if i > 0 {
+				part = strings.Repeat(" ", valueColumn) + part
+			}
+			s.line(strings.TrimRight("  "+part, " "))
+		}
+	}
+}
+
+// fold breaks a line at a space within n characters, its rest to go below the value.
+func fold(l string, n int) []string {
+	var parts []string
+	for room := n; ; room = n - valueColumn {
+		r := []rune(l)
+		if len(r) <= room {
+			return append(parts, l)
+		}
+		at := room
+		for at > valueColumn && r[at] != ' ' {
+			at--
+		}
+		if at <= valueColumn {
+			return append(parts, l) // a digest, which is pasted whole
+		}
+		parts = append(parts, string(r[:at]))
+		l = strings.TrimLeft(string(r[at:]), " ")
 	}
 }
 
