@@ -20,6 +20,7 @@ import (
 	"github.com/countersign-dev/countersign/gatetest"
 	"github.com/countersign-dev/countersign/identity/token"
 	"github.com/countersign-dev/countersign/sanitize"
+	"github.com/countersign-dev/countersign/trail"
 )
 
 // rig is an API on a real gate, with tokens for everyone of the world. Tokens end in the use they are for:
@@ -35,16 +36,16 @@ type rig struct {
 
 // fakeTrail stands for the store's reading side; what it is asked for is checked.
 type fakeTrail struct {
-	found  []TrailEntry
-	asked  TrailQuery
+	found  []trail.Found
+	asked  trail.Query
 	broken error
 }
 
-func (f *fakeTrail) Search(_ context.Context, q TrailQuery) ([]TrailEntry, error) {
+func (f *fakeTrail) Search(_ context.Context, q trail.Query) ([]trail.Found, error) {
 	f.asked = q
 	return f.found[:min(len(f.found), q.Limit)], f.broken
 }
-func (f *fakeTrail) Story(context.Context, string) ([]TrailEntry, error) { return f.found, f.broken }
+func (f *fakeTrail) Story(context.Context, string) ([]trail.Found, error) { return f.found, f.broken }
 func (f *fakeTrail) Prove(context.Context, uint64) ([]byte, error) {
 	return []byte("a proof"), f.broken
 }
@@ -463,8 +464,8 @@ func TestMetricsHoldNoNames(t *testing.T) {
 
 func TestTrailIsReadByPolicyOnly(t *testing.T) {
 	r := newRig(t, nil)
-	for _, path := range []string{"/api/v1/trail", "/api/v1/trail/story/req_x", "/api/v1/trail/events/0/proof", "/api/v1/trail/export"} {
-		r.trail.found = []TrailEntry{{Number: 3}}
+	for _, path := range []string{"/api/v1/trail", "/api/v1/trail/story/req_x", "/api/v1/trail/events/3/proof", "/api/v1/trail/export"} {
+		r.trail.found = []trail.Found{{Number: 3}}
 		for who, want := range map[string]int{"aud/review": 200, "aud/connect": 200, "ben/review": 403, "ana/review": 403, "deploy-bot/connect": 403} {
 			if status, text := r.do("GET", path, r.tokens[who], "", nil); status != want {
 				t.Errorf("%s of %s: %d, want %d: %s", path, who, status, want, text)
@@ -493,9 +494,9 @@ func TestReadingTheTrailIsRecordedFirst(t *testing.T) {
 func TestSearchPagesAndRefuses(t *testing.T) {
 	r := newRig(t, nil)
 	for n := range 5 {
-		r.trail.found = append(r.trail.found, TrailEntry{Number: uint64(9 - n)})
+		r.trail.found = append(r.trail.found, trail.Found{Number: uint64(9 - n)})
 	}
-	events, next, err := r.as("aud/review").Search(ctx, TrailQuery{Limit: 3, Since: time.Unix(1000, 0), Type: "request."})
+	events, next, err := r.as("aud/review").Search(ctx, trail.Query{Limit: 3, Since: time.Unix(1000, 0), Type: "request."})
 	if err != nil || len(events) != 3 || next != 7 {
 		t.Fatalf("%d events, next %d, %v", len(events), next, err)
 	}

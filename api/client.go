@@ -16,6 +16,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/approval"
+	"github.com/countersign-dev/countersign/trail"
 )
 
 // maxAnswer bounds what a client reads of one answer.
@@ -199,7 +200,7 @@ func plainError(err error) error {
 }
 
 // Search returns events, newest first, and the number to pass as Before for more; 0 at the end.
-func (c *Client) Search(ctx context.Context, q TrailQuery) ([]Event, uint64, error) {
+func (c *Client) Search(ctx context.Context, q trail.Query) ([]Event, uint64, error) {
 	v := url.Values{}
 	set := func(name, value string) {
 		if value != "" {

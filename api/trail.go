@@ -22,33 +22,15 @@ import (
 // Trail is what the API reads of the trail.
 type Trail interface {
 	// Search returns the events that a query selects, newest first.
-	Search(ctx context.Context, q TrailQuery) ([]TrailEntry, error)
+	Search(ctx context.Context, q trail.Query) ([]trail.Found, error)
 	// Story returns every event about an action, request or session, oldest first; none when id is unknown.
-	Story(ctx context.Context, id string) ([]TrailEntry, error)
+	Story(ctx context.Context, id string) ([]trail.Found, error)
 	// Prove returns the proof of one event against a checkpoint of now.
 	Prove(ctx context.Context, number uint64) ([]byte, error)
 	// Checkpoint returns a signed checkpoint of now.
 	Checkpoint() ([]byte, error)
 	// Export writes the whole trail as a tar archive that `trail verify` takes once unpacked.
 	Export(ctx context.Context, w io.Writer) error
-}
-
-// TrailQuery selects events. What is empty selects all.
-type TrailQuery struct {
-	// Type is a type, or with a dot at its end the beginning of one.
-	Type, Principal, Resource, Request, Action, Session string
-	// Text is a part of any field's value.
-	Text         string
-	Since, Until time.Time
-	// Before is the number of the event that ends the search; 0 is the end of the trail.
-	Before uint64
-	Limit  int
-}
-
-// TrailEntry is an event with its number in the log.
-type TrailEntry struct {
-	Number uint64
-	trail.Entry
 }
 
 // Event is a recorded event.
@@ -103,7 +85,7 @@ type storyPath struct {
 }
 
 type numberPath struct {
-	Number uint64 `path:"number" doc:"the event's number in the log"`
+	Number uint64 `path:"number" maximum:"9223372036854775806" doc:"the event's number in the log"`
 }
 
 type noteOutput struct {
@@ -146,22 +128,31 @@ func (a *API) read(ctx context.Context, who caller, shown sanitize.Clean, do fun
 	return failed
 }
 
-// tell counts events under the limits of the caller's policy and turns them into what is sent.
-func tell(p *gate.Permit, found []TrailEntry) ([]Event, error) {
+// Events turns events into what is sent and shown.
+func Events(found []trail.Found) []Event {
 	events := make([]Event, len(found))
-	var size int64
 	for i, f := range found {
 		events[i] = Event{Number: f.Number, ID: f.ID.String(), Time: f.Time, Type: f.Type, Fields: make([]EventField, len(f.Fields))}
 		for j, field := range f.Fields {
 			events[i].Fields[j] = EventField{Name: field.Name, Value: field.Value, Erased: field.Erased}
+		}
+	}
+	return events
+}
+
+// tell counts events under the limits of the caller's policy before they are sent.
+func tell(p *gate.Permit, found []trail.Found) ([]Event, error) {
+	var size int64
+	for _, f := range found {
+		for _, field := range f.Fields {
 			size += int64(len(field.Value.String()))
 		}
 	}
-	return events, p.Count(int64(len(events)), size)
+	return Events(found), p.Count(int64(len(found)), size)
 }
 
 func (a *API) search(ctx context.Context, who caller, in *searchInput) (*eventsOutput, error) {
-	q := TrailQuery{
+	q := trail.Query{
 		Type: in.Type, Principal: in.Principal, Resource: in.Resource, Request: in.Request, Action: in.Action,
 		Session: in.Session, Text: in.Text, Since: in.Since, Until: in.Until, Before: in.Before, Limit: in.Limit,
 	}
@@ -181,7 +172,7 @@ func (a *API) search(ctx context.Context, who caller, in *searchInput) (*eventsO
 }
 
 // shownQuery is the query for the trail's own record of it.
-func (a *API) shownQuery(q TrailQuery) sanitize.Clean {
+func (a *API) shownQuery(q trail.Query) sanitize.Clean {
 	parts := []sanitize.Clean{sanitize.Const("trail search")}
 	for _, f := range []struct{ name, value string }{
 		{"type", q.Type}, {"principal", q.Principal}, {"resource", q.Resource}, {"request", q.Request},
@@ -226,7 +217,15 @@ func nothingAbout() error {
 
 func (a *API) proof(ctx context.Context, who caller, in *numberPath) (*noteOutput, error) {
 	out := &noteOutput{ContentType: "text/plain; charset=utf-8"}
-	err := a.read(ctx, who, sanitize.Format("trail proof %s", sanitize.Int(int64(in.Number&(1<<62-1)))), func(ctx context.Context, p *gate.Permit) (err error) {
+	err := a.read(ctx, who, sanitize.Format("trail proof %s", sanitize.Int(int64(in.Number))), func(ctx context.Context, p *gate.Permit) error {
+		// The event before the next number is that one, or there is none of that number.
+		found, err := a.o.Trail.Search(ctx, trail.Query{Before: in.Number + 1, Limit: 1})
+		if err != nil {
+			return err
+		}
+		if len(found) == 0 || found[0].Number != in.Number {
+			return nothingAbout()
+		}
 		if out.Body, err = a.o.Trail.Prove(ctx, in.Number); err != nil {
 			return err
 		}

@@ -127,7 +127,7 @@ func (s *Server) start(ctx context.Context, c *Config) error {
 		s.log.Error("the policy is not loaded; the version that was active before stays", "error", err)
 	}
 	a, err := api.New(api.Options{
-		Gate: s.gate, Trail: trailReader{s.store}, Tokens: s.tokens, Sanitizer: s.redact.sanitizer(),
+		Gate: s.gate, Trail: s.store, Tokens: s.tokens, Sanitizer: s.redact.sanitizer(),
 		Health: s.health, PublicURL: s.public, ReviewByToken: c.ReviewAuth == ReviewAuthToken,
 		Version: s.o.Version, Logger: s.log,
 	})

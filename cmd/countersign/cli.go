@@ -30,8 +30,10 @@ type cli struct {
 	Deny     denyCmd     `cmd:"" help:"Deny a request. One denial ends it."`
 	Connect  connectCmd  `cmd:"" help:"Open a port on this machine through which any PostgreSQL client reaches a resource."`
 
+	Trail    trailCmd    `cmd:"" help:"The audit trail: search, show, verify, export, prove."`
 	Policy   policyCmd   `cmd:"" help:"Check, test and explain policy files."`
 	Classify classifyCmd `cmd:"" help:"Say what a statement would do, and how that is known."`
+	Sanitize sanitizeCmd `cmd:"" help:"Replace secrets and personal data in text."`
 	Token    tokenCmd    `cmd:"" help:"Make tokens."`
 	Version  versionCmd  `cmd:"" help:"Print the version."`
 }
@@ -117,6 +119,7 @@ func run(args []string, s *sys) (code int) {
 	if err != nil {
 		return tell(s, err)
 	}
+	least := exitOK
 	defer func() {
 		// Help ends the command from within the parser.
 		if p := recover(); p != nil {
@@ -124,12 +127,11 @@ func run(args []string, s *sys) (code int) {
 			if !ok {
 				panic(p)
 			}
-			code = int(ended)
+			code = max(int(ended), least)
 		}
 	}()
 	if len(args) == 0 {
-		args = []string{"--help"}
-		defer func() { code = exitUsage }()
+		args, least = []string{"--help"}, exitUsage
 	}
 	ctx, err := parser.Parse(args)
 	if err != nil {
