@@ -349,6 +349,9 @@ func (s *Store) load() error {
 	if err != nil {
 		return err
 	}
+	if err := s.checkTail(ctx); err != nil {
+		return err
+	}
 	s.clock.Store(last)
 	return s.loadIntents(ctx, low)
 }

@@ -1,0 +1,27 @@
+package sqlite
+
+import (
+	"crypto/sha256"
+	"time"
+
+	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/approval"
+	"github.com/countersign-dev/countersign/gate"
+)
+
+// insert makes the change that inserts a pending request.
+func insert(s *Store, id string) gate.Change {
+	now := s.Now()
+	r := approval.Request{
+		ID: countersign.RequestID(id), Resource: "shop", Digest: sha256.Sum256([]byte(id)), MaxUses: 1,
+		Requester: countersign.Principal{Kind: countersign.KindAgent, Agent: "deploy-bot"},
+		Created:   now, Deadline: now.Add(time.Hour), State: approval.Pending,
+	}
+	return gate.Change{
+		Insert: &gate.Insert{
+			Record:    gate.Record{Request: r, Nonce: []byte("the nonce of " + id), View: countersign.View{Request: r.ID}},
+			Canonical: []byte("the canonical action of " + id),
+		},
+		Events: []countersign.Event{event(countersign.RequestOpened, countersign.FieldRequest, id)},
+	}
+}
