@@ -57,6 +57,8 @@ type scanner struct {
 	at        int // the first '@' at or after some earlier i; see nextAt
 	userinfo  int // the '@' that ends a URL's userinfo, which makes no e-mail address
 	encodedTo int // the end of the last run looked at for base64 and hex
+	stdTo     int // the end of the part of it in the standard alphabet
+	urlTo     int // and in the URL-safe one
 	tries     int // decodings begun in that run
 	jsonSpent int // bytes of embedded JSON that were read in vain
 	phoneTo   int // a number before this follows a word for a telephone

@@ -152,12 +152,17 @@ func (c *sqlScanner) literal(tok *sqlToken) {
 	switch {
 	case content == "" || isPlaceholder(content):
 	case c.credential(tok, content, col):
+		return
 	case body && !c.body && c.bodies > 0:
 		c.program(tok, content, &v)
 	case c.strict:
 		c.whole(tok, StrictText, "")
 	default:
 		c.text(tok, content, &v)
+	}
+	if tok.broken {
+		// A token that fills a line is one, whatever the line before ends in.
+		c.inside(scan(c.t[tok.bodyStart:tok.bodyEnd], noKeys, 0), tok.bodyStart)
 	}
 }
 

@@ -27,8 +27,9 @@ type sqlToken struct {
 	bodyStart, bodyEnd int
 	// dollar marks a string in dollar quotes, in which nothing is escaped.
 	dollar bool
-	// comments marks a string in whose line breaks comments stand.
-	comments bool
+	// broken marks a string that continues on another line, and comments one in whose line breaks
+	// comments stand.
+	broken, comments bool
 	// unicodeEscape is the escape character of sqlUnicode and of U&"x".
 	unicodeEscape byte
 	// open marks a token whose end is missing; it reaches the end of the text.
@@ -148,7 +149,7 @@ func (l *sqlLexer) quoted(kind sqlKind, start, body int) sqlToken {
 		if !ok {
 			break
 		}
-		tok.comments = tok.comments || comments
+		tok.broken, tok.comments = true, tok.comments || comments
 		body = next + 1
 	}
 	l.i = tok.end

@@ -196,8 +196,13 @@ func (c *scanner) encoded(i, end int) {
 	if end-i >= minHex && c.hexadecimal(i, end) {
 		return
 	}
-	stdEnd := run(t, end, c.encodedTo-end, &base64Std)
-	urlEnd := run(t, end, c.encodedTo-end, &dashed)
+	if i >= c.stdTo {
+		c.stdTo = run(t, end, c.encodedTo-end, &base64Std)
+	}
+	if i >= c.urlTo {
+		c.urlTo = run(t, end, c.encodedTo-end, &dashed)
+	}
+	stdEnd, urlEnd := c.stdTo, c.urlTo
 	stdStart := runBack(t, i, maxBackRun, &base64Std)
 	urlStart := runBack(t, i, maxBackRun, &dashed)
 	if c.base64(stdStart, stdEnd) || c.base64(i, stdEnd) && stdStart != i {

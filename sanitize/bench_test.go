@@ -1,0 +1,144 @@
+package sanitize_test
+
+import (
+	"fmt"
+	"os"
+	"runtime"
+	"strings"
+	"syscall"
+	"testing"
+	"time"
+
+	"github.com/countersign-dev/countersign/sanitize"
+)
+
+// auditLines are JSON audit lines of a few hundred bytes; one in every nth has secrets.
+func auditLines(n, every int) []string {
+	out := make([]string, n)
+	for i := range out {
+		note := "plain text of a note"
+		if every > 0 && i%every == 0 {
+			note = "mail alice" + fmt.Sprint(i) + "@example.com password=" + fake(12)
+		}
+		out[i] = fmt.Sprintf(`{"time":"2024-01-15T09:30:%02d.%06dZ","level":"info","event":"action.outcome","id":"018d0c3e-7d3a-7b1c-9f00-%012x","principal":"agent:deploy-bot","resource":"shop","text":"SELECT o.id, o.total FROM orders o WHERE o.customer_id = %d AND o.state = 'open' ORDER BY o.created_at","effects":["read"],"digest":"%064x","rows":%d,"duration_ms":%d.%03d,"note":"%s"}`,
+			i%60, i, i, i, i*7919, i%500, i%90, i%1000, note)
+	}
+	return out
+}
+
+func bench(b *testing.B, texts []string, f func(string)) {
+	size := 0
+	for _, t := range texts {
+		size += len(t)
+	}
+	b.SetBytes(int64(size))
+	b.ReportAllocs()
+	start := cpuTime(syscall.RUSAGE_SELF)
+	for b.Loop() {
+		for _, t := range texts {
+			f(t)
+		}
+	}
+	// The rate per second of processor time, which a busy machine does not change.
+	b.ReportMetric(float64(size)*float64(b.N)/1e6/(cpuTime(syscall.RUSAGE_SELF)-start).Seconds(), "MB/cpu-s")
+}
+
+func BenchmarkTextJSONClean(b *testing.B) {
+	bench(b, auditLines(1000, 0), func(t string) { keyed.Text(t) })
+}
+
+func BenchmarkTextJSONSecrets(b *testing.B) {
+	bench(b, auditLines(1000, 50), func(t string) { keyed.Text(t) })
+}
+
+func BenchmarkTextLog(b *testing.B) {
+	line := "2024-01-15 09:30:00.123 UTC [4711] app@shop LOG:  duration: 12.345 ms  statement: SELECT count(*) FROM orders WHERE state = 'open' AND created_at > now() - interval '1 day'"
+	bench(b, []string{line}, func(t string) { keyed.Text(t) })
+}
+
+func BenchmarkSQL(b *testing.B) {
+	data, err := os.ReadFile("testdata/sql/statements.sql")
+	if err != nil {
+		b.Fatal(err)
+	}
+	bench(b, strings.Split(string(data), ";\n"), func(t string) { keyed.SQL(t, nil) })
+}
+
+func BenchmarkSQLSelect(b *testing.B) {
+	bench(b, []string{"SELECT abalance FROM pgbench_accounts WHERE aid = 4711;"}, func(t string) { keyed.SQL(t, nil) })
+}
+
+func BenchmarkSQLInsert1000(b *testing.B) {
+	var s strings.Builder
+	s.WriteString("INSERT INTO orders (id, customer, state, total, note) VALUES ")
+	for i := range 1000 {
+		fmt.Fprintf(&s, "(%d, %d, 'open', %d.50, 'note number %d'), ", i, i*7, i, i)
+	}
+	bench(b, []string{strings.TrimSuffix(s.String(), ", ")}, func(t string) { keyed.SQL(t, nil) })
+}
+
+// adversarial inputs repeat what makes a matcher start and not finish.
+var adversarial = []string{
+	"@", "a@", "a.", "://", "a://b:", "a://b:c/", "eyJ", "eyJ-", "eyJhbGciOiJ4-", "eyJhbGciOiJ4.", "sk-", "xoxb-", "AIza-", "glpat-.",
+	"password=", "password:", "password: ", "password=\"", "password=\\\"", "password='", "token:(", "token=(", `"token":`, "a:", "a=",
+	"authorization: bearer x ", "authorization: ", "cookie: ", "PASSWORD '", "PASSWORD $a$", "identified by ", "bearer aaaaaaaaaaaaaaaaaaa-",
+	"--token ", "--password=", "-----BEGIN PRIVATE KEY-----", "-----BEGIN PRIVATE KEY-----\n", "-----BEGIN ", "-----", "[", "{", `{"`, `{"a":`, `[1,`, `[{"`,
+	"<password>", "<password>a", "\\", "\\u0041", "%41", "%", "4111-", "4111 ", "4111 1111 1111 1111 ", "1234567890123456 ", "+1 ", "+1", "(415) ",
+	"$1$", "$2b$", "AKIAFAKEFAKEFAKEFAKE ", "YWJj", "YWJjYWJjYWJjYWJj/", "YWJjYWJjYWJjYWJj-", "6162636465", "'", "''", "\"", "$$", "$a", "$a$", "/*", "*/", "--", "E'\\",
+	"name: password value: ", "password: |\n", "password: |\n  x\n", "[email]", "[email", "GB29", "GB29 NWBK ", "' \"", "password='''", "?sig=", "(", "((", "crypt(",
+	"a'b", "password=a)", "insert into t(password) values(", ",", "x, ", "'a'\n", "a=b\\", "password=[", "token: [a,", "\n", " ", "\t\n ",
+}
+
+// TestLinearTime gives four times the input of every adversarial pattern: the time must be about four
+// times too. What looks otherwise is measured again, since the machine has other work to do.
+func TestLinearTime(t *testing.T) {
+	const size = 16 << 10
+	for _, p := range adversarial {
+		for name, f := range map[string]func(string){
+			"Text":        func(s string) { plain.Text(s) },
+			"SQL":         func(s string) { plain.SQL(s, nil) },
+			"strict Text": func(s string) { strict.Text(s) },
+			"strict SQL":  func(s string) { strict.SQL(s, nil) },
+		} {
+			short, long := rep(p, size/len(p)), rep(p, 4*size/len(p))
+			best, base := time.Hour, time.Hour
+			for tries := 0; tries < 5; tries++ {
+				base, best = min(base, timeOf(f, short)), min(best, timeOf(f, long))
+				if best < 8*base || best < 25*time.Millisecond {
+					break
+				}
+			}
+			if best >= 8*base && best >= 25*time.Millisecond {
+				t.Errorf("%s of %q: %v for %d KiB, %v for %d KiB", name, p, base, size>>10, best, 4*size>>10)
+			}
+		}
+	}
+}
+
+// timeOf returns the processor time that f takes on this thread: the machine may be busy.
+func timeOf(f func(string), text string) time.Duration {
+	runtime.LockOSThread()
+	defer runtime.UnlockOSThread()
+	start := cpuTime(rusageThread)
+	f(text)
+	return cpuTime(rusageThread) - start
+}
+
+const rusageThread = 1 // RUSAGE_THREAD of getrusage(2)
+
+func cpuTime(who int) time.Duration {
+	var u syscall.Rusage
+	if err := syscall.Getrusage(who, &u); err != nil {
+		panic(err)
+	}
+	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+}
+
+var sink sanitize.Clean
+
+func BenchmarkName(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		sink = sanitize.Name("person:alice@example.com")
+	}
+}
