@@ -1,13 +1,9 @@
 package approval
 
 import (
-	"encoding/binary"
 	"fmt"
 	"slices"
 	"strings"
-	"time"
-
-	"github.com/countersign-dev/countersign"
 )
 
 // The checker walks every state that a world can reach, breadth first, running the real guards and
@@ -56,7 +52,7 @@ func (w *world) describe(ev event) string {
 	case revoked:
 		return fmt.Sprintf("request %d is revoked", ev.q)
 	case settled:
-		return fmt.Sprintf("request %d: use %d is %s", ev.q, ev.a, outcomes[ev.b])
+		return fmt.Sprintf("request %d: use %d is %s", ev.q, ev.a, w.outcomes[ev.b])
 	case claimed:
 		return fmt.Sprintf("request %d: replica %d claims %s", ev.q, ev.a, claimCases[ev.b].name)
 	case signedLate:
@@ -96,6 +92,9 @@ type snapshot struct {
 	dirRev, polRev int8
 	tick           int8
 }
+
+// stale is a snapshot of which only that is known, in a world that merges them.
+var stale = snapshot{entity: -1}
 
 // state is a state of the whole world. Requests are named by index, so that it can be compared.
 type state struct {
@@ -179,6 +178,9 @@ func (w *world) explore(m *machine, env environment, limit int) (*checker, *viol
 
 func (c *checker) add(s state, parent int32, ev event) {
 	c.steps++
+	if c.w.mergesStale {
+		c.merge(&s)
+	}
 	if _, ok := c.seen[s]; ok {
 		return
 	}
@@ -273,11 +275,11 @@ func (c *checker) expandReplica(at int32, i int) (event, error) {
 	}
 	idle := s
 	idle.replicas[i] = snapshot{}
-	q := c.entities[had.entity].q
-	c.add(idle, at, event{kind: dropped, q: q, a: i})
-	if !c.conditions(s, had) {
+	c.add(idle, at, event{kind: dropped, a: i})
+	if had == stale || !c.conditions(s, had) {
 		return event{}, nil
 	}
+	q := c.entities[had.entity].q
 	arg := argument{
 		entity: had.entity, q: int8(q), dir: had.dir, pol: had.pol, tick: s.tick, replica: int8(i), readAt: had.tick,
 		requestNow: s.slots[q], dirNow: s.dir, polNo: s.pol,
@@ -311,6 +313,20 @@ func (c *checker) conditions(s state, had snapshot) bool {
 		(c.env.noDeadline || s.tick == had.tick || int(s.tick) < deadline)
 }
 
+// merge makes all stale snapshots one. Revisions never return, so what a replica judges on a stale one is
+// refused by the store for ever, whatever it says.
+func (c *checker) merge(s *state) {
+	for i, had := range s.replicas {
+		if had.entity == 0 || had == stale {
+			continue
+		}
+		q := c.entities[had.entity].q
+		if s.slots[q] != had.entity || s.dirRev != had.dirRev || s.polRev != had.polRev {
+			s.replicas[i] = stale
+		}
+	}
+}
+
 // events are those that happen to request q in one write.
 func (c *checker) events(q int, id int32) []event {
 	var all []event
@@ -328,7 +344,7 @@ func (c *checker) events(q int, id int32) []event {
 	}
 	all = append(all, event{kind: expired, q: q}, event{kind: lapsed, q: q}, event{kind: revoked, q: q})
 	for use := -1; use <= len(c.entities[id].r.Uses); use++ {
-		for o := range outcomes {
+		for o := range c.w.outcomes {
 			all = append(all, event{kind: settled, q: q, a: use, b: o})
 		}
 	}
@@ -431,7 +447,7 @@ func (c *checker) run(before *entity, at moment, ev event) (after *entity, ok bo
 			next, ok = r.end(Revoked, now, whyEnded), true
 		}
 	case settled:
-		if c := (&settling{r, ev.a, outcomes[ev.b], now}); m.outcome.broken(c) == nil {
+		if c := (&settling{r, ev.a, w.outcomes[ev.b], now}); m.outcome.broken(c) == nil {
 			next, ok = c.apply(), true
 		}
 	case claimed:
@@ -472,56 +488,4 @@ func (c *checker) intern(e *entity) int32 {
 	c.entities, c.codes = append(c.entities, e), append(c.codes, code)
 	c.byCode[code] = id
 	return id
-}
-
-// encode is every field of a request, and what the world remembers of it.
-func encode(e *entity) string {
-	var b []byte
-	num := func(n int64) { b = binary.AppendVarint(b, n) }
-	str := func(s string) { num(int64(len(s))); b = append(b, s...) }
-	tm := func(t time.Time) {
-		if t.IsZero() {
-			num(-1)
-		} else {
-			num(t.Sub(clock(0)).Milliseconds())
-		}
-	}
-	list := func(ids []countersign.PersonID) {
-		num(int64(len(ids)))
-		for _, id := range ids {
-			str(string(id))
-		}
-	}
-	for _, n := range []int{e.q, e.asker, e.uses, e.openDir, e.openTick, e.approvedTick, e.ran, e.revision} {
-		num(int64(n))
-	}
-	str(fmt.Sprint(e.asked))
-	r := &e.r
-	for _, s := range []string{
-		string(r.ID), string(r.Resource), r.Requester.ID(), string(r.Digest[:]), string(r.View[:]), string(r.Policy[:]),
-		string(r.State), r.Why.String(), fmt.Sprint(r.Requester.Groups, r.Seats, r.Confirm, r.MaxUses),
-	} {
-		str(s)
-	}
-	list(r.Requester.Chain)
-	list(r.Requester.Owners)
-	tm(r.Created)
-	tm(r.Deadline)
-	num(int64(r.ClaimWithin))
-	tm(r.ClaimBy)
-	tm(r.Ended)
-	num(int64(len(r.Reviews)))
-	for _, v := range r.Reviews {
-		for _, s := range []string{string(v.Person), v.Login, string(v.Verdict), string(v.Presence), string(v.Digest[:]), string(v.View[:]), v.Reason.String()} {
-			str(s)
-		}
-		tm(v.At)
-	}
-	num(int64(len(r.Uses)))
-	for _, u := range r.Uses {
-		str(string(u.Action))
-		str(string(u.Outcome))
-		tm(u.At)
-	}
-	return string(b)
 }

@@ -41,10 +41,7 @@ var claimGuards = guards[*claiming]{
 	}},
 	{"the use is named, and new", func(c *claiming) bool {
 		return c.claim.Action != "" && !slices.ContainsFunc(c.request.Uses, func(u Use) bool { return u.Action == c.claim.Action })
-	}, func(c *claiming) *countersign.Error {
-		return c.refuse(countersign.ErrConflict, sanitize.Format("action %s has used this request already", name(c.claim.Action)),
-			sanitize.Const("one action uses a grant once"), sanitize.Const("submit the action again"))
-	}},
+	}, refuseUse},
 	{"who asked claims", func(c *claiming) bool {
 		p, q := c.claim.Claimer, c.request.Requester
 		return p.Kind == q.Kind && p.Person == q.Person && p.Agent == q.Agent
@@ -102,6 +99,14 @@ func refuseUnapproved(c *claiming) *countersign.Error {
 			sanitize.Const("submit the action again to make a new request"))
 	}
 	return ended(c.request)
+}
+
+func refuseUse(c *claiming) *countersign.Error {
+	if c.claim.Action == "" {
+		return c.refuse(countersign.ErrInvalid, sanitize.Const("a use of a grant needs the name of an action"), sanitize.Clean{}, sanitize.Clean{})
+	}
+	return c.refuse(countersign.ErrConflict, sanitize.Format("action %s has used this request already", name(c.claim.Action)),
+		sanitize.Const("one action uses a grant once"), sanitize.Const("submit the action again"))
 }
 
 func refuseChain(c *claiming) *countersign.Error {

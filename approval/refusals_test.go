@@ -186,7 +186,7 @@ func claimRefusals(t *testing.T) []refusal {
 		claimRefusal("the request is approved and has a use left", revoked, now, office, noon, countersign.ErrConflict, "revoked", "anna has left"),
 		claimRefusal("it is in time", r, now, office, r.ClaimBy, countersign.ErrConflict, "lapsed"),
 		claimRefusal("the use is named, and new", once, bend(func(c *Claim) { c.Action = "act_1" }), office, noon, countersign.ErrConflict, "act_1"),
-		claimRefusal("the use is named, and new", r, bend(func(c *Claim) { c.Action = "" }), office, noon, countersign.ErrConflict),
+		claimRefusal("the use is named, and new", r, bend(func(c *Claim) { c.Action = "" }), office, noon, countersign.ErrInvalid, "name"),
 		claimRefusal("who asked claims", r, bend(func(c *Claim) { c.Claimer = person("anna") }), office, noon, countersign.ErrDenied, "person:anna", "agent:deploy-bot"),
 		claimRefusal("he claims on behalf of whom he asked", r, bend(func(c *Claim) { c.Claimer = mustPrincipal(botActsForAnna, bot) }), botActsForAnna, noon, countersign.ErrDenied, "rita"),
 		claimRefusal("this very action was signed", r, bend(func(c *Claim) { c.Digest[0]++ }), office, noon, countersign.ErrDenied, "digest"),

@@ -39,6 +39,9 @@ func name[T ~string](s T) sanitize.Clean { return sanitize.Name(string(s)) }
 // list names up to ten and counts the rest.
 func list[T ~string](items []T) sanitize.Clean {
 	const shown = 10
+	if len(items) == 0 {
+		return sanitize.Const("none")
+	}
 	parts := make([]sanitize.Clean, 0, shown+1)
 	for i, s := range items {
 		if i == shown {

@@ -218,7 +218,7 @@ func (w *world) judge(before, after *entity, taken bool, at moment, stamp int, e
 	case claimed:
 		return judgeClaimed(before, after)
 	case settled:
-		return judgeSettled(before, after, ev)
+		return w.judgeSettled(before, after, ev)
 	}
 	return fmt.Errorf("nothing is known of %v", ev.kind)
 }
@@ -240,7 +240,7 @@ func (w *world) may(e *entity, at moment, ev event) bool {
 	case claimed:
 		return w.mayClaim(e, ev.q, at, claimCases[ev.b])
 	case settled:
-		return ev.a >= 0 && ev.a < len(e.r.Uses) && slices.Contains(useArrows[e.r.Uses[ev.a].Outcome], outcomes[ev.b])
+		return ev.a >= 0 && ev.a < len(e.r.Uses) && slices.Contains(useArrows[e.r.Uses[ev.a].Outcome], w.outcomes[ev.b])
 	}
 	return false
 }
@@ -328,8 +328,8 @@ func judgeClaimed(before, after *entity) error {
 }
 
 // judgeSettled: the state of a request whose uses are all taken says the least certain of their outcomes.
-func judgeSettled(before, after *entity, ev event) error {
-	if after.r.Uses[ev.a].Outcome != outcomes[ev.b] {
+func (w *world) judgeSettled(before, after *entity, ev event) error {
+	if after.r.Uses[ev.a].Outcome != w.outcomes[ev.b] {
 		return fmt.Errorf("the use became %s", after.r.Uses[ev.a].Outcome)
 	}
 	if before.ran < before.uses || before.r.State != Claimed && before.r.State != Uncommitted {

@@ -228,6 +228,9 @@ type world struct {
 	replicas      int
 	readsAll      bool // replicas also read requests that are not approved
 
+	outcomes    []State // that are tried; all unless given
+	mergesStale bool    // stale snapshots are one, which only a store that compares revisions permits
+
 	// built from the above
 	facts       []facts // by the bits of the changes in force
 	directories []countersign.Directory
@@ -254,6 +257,9 @@ func (w *world) build() *world {
 	}
 	for _, p := range w.policies {
 		w.decisions = append(w.decisions, [2]countersign.Decision{p[0].decision(), p[1].decision()})
+	}
+	if w.outcomes == nil {
+		w.outcomes = outcomes
 	}
 	w.reviews = reviewCases(w.presences)
 	return w

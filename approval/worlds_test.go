@@ -104,11 +104,17 @@ func alone() []*world {
 	}
 }
 
-// wide are worlds with two requests that take minutes and gigabytes.
+// wide are worlds that take minutes.
 func wide() []*world {
 	return []*world{
 		{
-			name: "two agents ask, everything happens", askers: [2]int{x, y}, uses: [2]int{1, 1},
+			name: "everything", askers: [2]int{x, y}, uses: [2]int{1, 1},
+			policies: [][2]ask{{aDBA, confirmation}, {denies, aSec.andConfirm()}}, policyChanges: 1,
+			changes: []change{bobDeactivated, annLeavesDBA}, dirChanges: 1,
+			lastTick: 2, presences: bySession, replicas: 2, mergesStale: true,
+		},
+		{
+			name: "two agents ask, one to be confirmed, and time passes", askers: [2]int{x, y}, uses: [2]int{1, 1},
 			policies: [][2]ask{{dbaSec, confirmation}, {allows, denies}}, policyChanges: 1,
 			changes: []change{bobDeactivated}, dirChanges: 1,
 			lastTick: 1, presences: bySession, replicas: 2,
@@ -136,6 +142,12 @@ func wide() []*world {
 // together are the worlds with two requests.
 func together() []*world {
 	return []*world{
+		{
+			name: "a little of everything", askers: [2]int{x, y}, uses: [2]int{1, 1},
+			policies: [][2]ask{{aDBA, confirmation}, {denies, denies}}, policyChanges: 1,
+			changes: []change{bobDeactivated, annLeavesDBA}, dirChanges: 1, outcomes: []State{Done},
+			lastTick: 2, presences: bySession, replicas: 2, mergesStale: true,
+		},
 		{
 			name: "two agents ask, one to be confirmed", askers: [2]int{x, y}, uses: [2]int{1, 1},
 			policies: [][2]ask{{dbaSec, confirmation}, {allows, denies}}, policyChanges: 1,
