@@ -1,7 +1,6 @@
 package demo_test
 
 import (
-	"context"
 	"fmt"
 	"os"
 	"os/exec"
@@ -41,11 +40,11 @@ func TestMain(m *testing.M) {
 }
 
 // play runs the demo with self as the program and returns what it printed.
-func play(ctx context.Context, t *testing.T, self string) (string, error) {
+func play(t *testing.T, self string) (string, error) {
 	t.Helper()
 	before := leftovers(t)
 	var out, complaints strings.Builder
-	err := demo.Run(ctx, demo.Options{In: strings.NewReader(""), Out: &out, Err: &complaints, Self: self})
+	err := demo.Run(t.Context(), demo.Options{In: strings.NewReader(""), Out: &out, Err: &complaints, Self: self})
 	if complaints.Len() > 0 {
 		t.Errorf("cleaning up: %s", complaints.String())
 	}
@@ -73,14 +72,14 @@ func TestStory(t *testing.T) {
 		t.Fatal(err)
 	}
 	start := time.Now()
-	out, err := play(t.Context(), t, self)
+	out, err := play(t, self)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, out)
 	}
 	if took := time.Since(start); took > 100*time.Second {
 		t.Errorf("it took %s", took)
 	}
-	for _, want := range []string{"Rosa Silva", "waits for 1 of dba", "All 5000 customers arrived", "never-every-row", "Every step came out as told."} {
+	for _, want := range []string{"Rosa Silva", "deploy-bot> COPY customers TO STDOUT;", "(request.opened,", "All 5000 customers arrived", "never-every-row", "Every step came out as told."} {
 		if !strings.Contains(out, want) {
 			t.Errorf("the story does not tell %q", want)
 		}
@@ -103,20 +102,17 @@ func TestStoryNoticesWhatGoesWrong(t *testing.T) {
 	}
 	for _, c := range []struct{ name, script, want string }{
 		{"an agent can sign", `case "$1" in approve) exit 0;; esac`, "step 4"},
-		{"a signature has no effect", `case "$1$3" in approve--yes) exit 0;; esac`, "step 5"},
+		{"the reviewer's yes is a no", `case "$1$3" in approve--yes) "$real" deny "$2" --yes; exit 0;; esac`, "step 5"},
 		{"verify is content with everything", `case "$1$2" in trailverify) exit 0;; esac`, "step 8"},
 		{"the gateway does not start", `case "$1" in serve) echo no such luck; exit 1;; esac`, "no such luck"},
 	} {
 		t.Run(c.name, func(t *testing.T) {
 			self := filepath.Join(t.TempDir(), "countersign")
-			script := fmt.Sprintf("#!/bin/sh\n%s\nexec '%s' \"$@\"\n", c.script, real)
+			script := fmt.Sprintf("#!/bin/sh\nreal='%s'\n%s\nexec \"$real\" \"$@\"\n", real, c.script)
 			if err := os.WriteFile(self, []byte(script), 0o755); err != nil {
 				t.Fatal(err)
 			}
-			// What never comes is waited for; the story's own limits are longer than a test's patience.
-			ctx, cancel := context.WithTimeout(t.Context(), 20*time.Second)
-			defer cancel()
-			out, err := play(ctx, t, self)
+			out, err := play(t, self)
 			if err == nil || !strings.Contains(err.Error(), c.want) {
 				t.Errorf("err = %v; want one that names %q\n%s", err, c.want, out)
 			}
