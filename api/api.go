@@ -1,8 +1,8 @@
 // Package api is the gateway's REST interface, described by OpenAPI 3.1 at /openapi.json, and a client
 // for it.
 //
-// It promises that nothing but health is answered to those who present no valid token, that each
-// operation states which use of token it takes and takes no other (P2), that a verdict names the digests
+// It promises that nothing but health is answered to those who present no valid token, that only
+// a person's token for reviewing stands for his presence (P2), that a verdict names the digests
 // of what its giver was shown (P3), and that nothing from outside becomes Clean text but by the sanitizer
 // (P7). Who may see and sign what is the gate's to say, here as everywhere (P1).
 package api
@@ -12,6 +12,7 @@ import (
 	"errors"
 	"log/slog"
 	"net/http"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"time"
@@ -22,7 +23,6 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/gate"
-	"github.com/countersign-dev/countersign/identity/token"
 	"github.com/countersign-dev/countersign/sanitize"
 )
 
@@ -42,8 +42,9 @@ const (
 type Options struct {
 	Gate      *gate.Gate
 	Trail     Trail
-	Tokens    *token.Authenticator
 	Sanitizer *sanitize.Sanitizer
+	// Authenticate returns who presents a token. Its refusals all look alike, and it limits them.
+	Authenticate func(remote netip.Addr, token string) (Caller, error)
 	// Health tells how the gateway is; it is called for each look at it.
 	Health func(context.Context) Health
 	// Collectors are served at /metrics, besides the gate's own.

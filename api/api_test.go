@@ -8,6 +8,7 @@ import (
 	"io"
 	"net/http"
 	"net/http/httptest"
+	"net/netip"
 	"net/url"
 	"reflect"
 	"strings"
@@ -62,7 +63,7 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 	r := &rig{t: t, World: gatetest.New(t, gatetest.Options{}), tokens: map[string]string{}, trail: &fakeTrail{}}
 	var entries []token.Entry
 	for _, p := range gatetest.Directory().Persons {
-		for _, use := range either {
+		for _, use := range []token.Use{token.Connect, token.Review} {
 			text, hash := token.New()
 			entries = append(entries, token.Entry{
 				Hash: hash, Use: use, Login: p.Logins[0],
@@ -81,7 +82,7 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 		t.Fatal(err)
 	}
 	o := Options{
-		Gate: r.Gate, Trail: r.trail, Tokens: token.NewAuthenticator(table, time.Now),
+		Gate: r.Gate, Trail: r.trail, Authenticate: authenticate(table),
 		Sanitizer: sanitize.New(sanitize.Options{}), PublicURL: "http://gateway.example.org", ReviewByToken: true,
 		Health: func(context.Context) Health { return Health{Status: OK, Detail: &HealthDetail{Version: "test"}} },
 	}
@@ -94,6 +95,14 @@ func newRig(t *testing.T, change func(*Options)) *rig {
 	r.server = httptest.NewServer(r.api)
 	t.Cleanup(r.server.Close)
 	return r
+}
+
+func authenticate(table *token.Table) func(netip.Addr, string) (Caller, error) {
+	a := token.NewAuthenticator(table, time.Now)
+	return func(remote netip.Addr, text string) (Caller, error) {
+		e, err := a.Authenticate(remote, text, token.Connect, token.Review)
+		return Caller{Holder: e.Holder, Login: e.Login, Review: e.Use == token.Review}, err
+	}
 }
 
 // as returns a client with the token of a name of tokens; "" has none.

@@ -11,14 +11,29 @@ import (
 	"github.com/danielgtaylor/huma/v2/adapters/humago"
 
 	"github.com/countersign-dev/countersign"
-	"github.com/countersign-dev/countersign/identity/token"
 )
 
 const bearerScheme = "token"
 
-// caller is who asks. Handlers take it as a parameter.
+// Caller is who presents a token.
+type Caller struct {
+	Holder countersign.Principal // kind and name; the rest is the directory's
+	Login  string                // of a person
+	// Review: the token is for reviewing; else it is for connecting. It is never for both.
+	Review bool
+}
+
+// use is what the token is for, in a word.
+func (c Caller) use() string {
+	if c.Review {
+		return "review"
+	}
+	return "connect"
+}
+
+// caller is who asks, and from where. Handlers take it as a parameter.
 type caller struct {
-	token.Entry
+	Caller
 	// here: the request came from this machine and through no proxy that says so.
 	here bool
 }
@@ -33,17 +48,14 @@ func (c caller) person() countersign.PersonID {
 
 type callerKey struct{}
 
-// either is the uses of an operation that takes both kinds of token.
-var either = []token.Use{token.Connect, token.Review}
-
-// register adds an operation for holders of a token with one of the uses. The token is judged before
-// anything else of the request is read.
-func register[I, O any](a *API, op huma.Operation, uses []token.Use, handle func(context.Context, caller, *I) (*O, error)) {
+// register adds an operation for holders of a token. The token is judged before anything else of the
+// request is read.
+func register[I, O any](a *API, op huma.Operation, handle func(context.Context, caller, *I) (*O, error)) {
 	op.Security = []map[string][]string{{bearerScheme: {}}}
 	op.Errors = append(op.Errors, http.StatusUnauthorized, http.StatusTooManyRequests)
 	op.Middlewares = append(op.Middlewares, func(ctx huma.Context, next func(huma.Context)) {
 		r, _ := humago.Unwrap(ctx)
-		who, err := a.authenticate(r, uses)
+		who, err := a.authenticate(r)
 		if err != nil {
 			ctx.SetHeader("WWW-Authenticate", `Bearer realm="countersign"`)
 			a.writeProblem(ctx, err)
@@ -79,17 +91,17 @@ func (a *API) limited(op *huma.Operation, input reflect.Type) {
 	op.BodyReadTimeout = bodyTimeout
 }
 
-func (a *API) authenticate(r *http.Request, uses []token.Use) (caller, error) {
+func (a *API) authenticate(r *http.Request) (caller, error) {
 	remote := remoteAddr(r)
 	scheme, text, _ := strings.Cut(r.Header.Get("Authorization"), " ")
 	if !strings.EqualFold(scheme, "Bearer") {
 		text = ""
 	}
-	e, err := a.o.Tokens.Authenticate(remote, text, uses...)
+	who, err := a.o.Authenticate(remote, text)
 	if err != nil {
 		return caller{}, err
 	}
-	return caller{Entry: e, here: remote.IsLoopback() && !proxied(r)}, nil
+	return caller{Caller: who, here: remote.IsLoopback() && !proxied(r)}, nil
 }
 
 func remoteAddr(r *http.Request) netip.Addr {

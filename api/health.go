@@ -123,7 +123,7 @@ func (a *API) healthRoutes() {
 	op.Middlewares = huma.Middlewares{func(ctx huma.Context, next func(huma.Context)) {
 		r, _ := humago.Unwrap(ctx)
 		if r.Header.Get("Authorization") != "" {
-			who, err := a.authenticate(r, either)
+			who, err := a.authenticate(r)
 			if err != nil {
 				a.writeProblem(ctx, err)
 				return
@@ -141,7 +141,7 @@ func (a *API) healthRoutes() {
 		case h.Detail != nil:
 			detail := *h.Detail
 			detail.Actions, detail.Reviews, detail.Outcomes, detail.Waiting = counts(a.o.Gate)
-			detail.You = HealthYou{Principal: who.Holder.ID(), Login: who.Login, Use: string(who.Use)}
+			detail.You = HealthYou{Principal: who.Holder.ID(), Login: who.Login, Use: who.use()}
 			h.Detail = &detail
 		}
 		h.Notices = orEmpty(h.Notices)

@@ -67,7 +67,7 @@ func (a *API) metrics() http.Handler {
 	serve := promhttp.HandlerFor(registry, promhttp.HandlerOpts{MaxRequestsInFlight: 4})
 	return http.HandlerFunc(func(w http.ResponseWriter, r *http.Request) {
 		if !remoteAddr(r).IsLoopback() || proxied(r) {
-			if _, err := a.authenticate(r, either); err != nil {
+			if _, err := a.authenticate(r); err != nil {
 				p := a.problem(err)
 				plainProblem(w, p.Status, p.Message, p.Hint)
 				return

@@ -14,7 +14,6 @@ import (
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/approval"
 	"github.com/countersign-dev/countersign/gate"
-	"github.com/countersign-dev/countersign/identity/token"
 	"github.com/countersign-dev/countersign/sanitize"
 )
 
@@ -84,19 +83,19 @@ func (a *API) requestRoutes() {
 	register(a, huma.Operation{
 		OperationID: "list-requests", Method: http.MethodGet, Path: "/api/v1/requests", Tags: tag,
 		Summary: "Requests that are yours to see: your own, your agents', those you may sign or have signed",
-	}, either, a.list)
+	}, a.list)
 	register(a, huma.Operation{
 		OperationID: "get-request", Method: http.MethodGet, Path: path, Tags: tag, Summary: "One request",
 		Errors: []int{http.StatusNotFound},
-	}, either, a.get)
+	}, a.get)
 	register(a, huma.Operation{
 		OperationID: "wait-request", Method: http.MethodGet, Path: path + "/wait", Tags: tag,
 		Summary: "One request, once it has changed or the time is over", Errors: []int{http.StatusNotFound},
-	}, either, a.wait)
+	}, a.wait)
 	register(a, huma.Operation{
 		OperationID: "cancel-request", Method: http.MethodPost, Path: path + "/cancel", Tags: tag,
 		Summary: "End a request of yours or your agents'", Errors: []int{http.StatusNotFound, http.StatusConflict},
-	}, either, a.cancel)
+	}, a.cancel)
 	for _, v := range []struct {
 		verdict approval.Verdict
 		summary string
@@ -109,7 +108,7 @@ func (a *API) requestRoutes() {
 			OperationID: string(v.verdict) + "-request", Method: http.MethodPost, Path: path + "/" + string(v.verdict), Tags: tag,
 			Summary: v.summary, Description: "Only a person's token for reviewing gives a verdict, where review_auth allows it, and from loopback only. Every other attempt is refused and recorded.",
 			Errors: []int{http.StatusForbidden, http.StatusNotFound, http.StatusConflict},
-		}, either, a.review(v.verdict))
+		}, a.review(v.verdict))
 	}
 }
 
@@ -230,7 +229,7 @@ func (a *API) absent(who caller) error {
 	case who.person() == "":
 		return refuse(sanitize.Format("%s may not review: agents, keys and services never sign", sanitize.Name(who.Holder.ID())),
 			sanitize.Clean{}, sanitize.Const("a person other than the requester has to sign"))
-	case who.Use != token.Review:
+	case !who.Review:
 		return refuse(sanitize.Const("this token does not sign"), sanitize.Const("it is for connecting, and a token is never for both"),
 			sanitize.Const("sign with a token for reviewing: countersign token new --use review makes one"))
 	case !a.o.ReviewByToken:

@@ -101,11 +101,11 @@ func (a *API) trailRoutes() {
 			Errors:      append(errs, http.StatusForbidden),
 		}
 	}
-	register(a, op("search-trail", "", "Events, newest first"), either, a.search)
-	register(a, op("story", "/story/{id}", "Every event about an action, request or session, oldest first", http.StatusNotFound), either, a.story)
-	register(a, op("proof", "/events/{number}/proof", "The proof that an event is in the log, as C2SP tlog-proof", http.StatusNotFound), either, a.proof)
-	register(a, op("checkpoint", "/checkpoint", "A signed checkpoint of now, as C2SP tlog-checkpoint"), either, a.checkpoint)
-	register(a, op("export-trail", "/export", "The whole trail as a tar archive, for `trail verify`"), either, a.export)
+	register(a, op("search-trail", "", "Events, newest first"), a.search)
+	register(a, op("story", "/story/{id}", "Every event about an action, request or session, oldest first", http.StatusNotFound), a.story)
+	register(a, op("proof", "/events/{number}/proof", "The proof that an event is in the log, as C2SP tlog-proof", http.StatusNotFound), a.proof)
+	register(a, op("checkpoint", "/checkpoint", "A signed checkpoint of now, as C2SP tlog-checkpoint"), a.checkpoint)
+	register(a, op("export-trail", "/export", "The whole trail as a tar archive, for `trail verify`"), a.export)
 }
 
 // read asks the gate for the right to read the trail and calls do with it. Shown says what is read.

@@ -127,7 +127,7 @@ func (s *Server) start(ctx context.Context, c *Config) error {
 		s.log.Error("the policy is not loaded; the version that was active before stays", "error", err)
 	}
 	a, err := api.New(api.Options{
-		Gate: s.gate, Trail: s.store, Tokens: s.tokens, Sanitizer: s.redact.sanitizer(),
+		Gate: s.gate, Trail: s.store, Authenticate: s.authenticate, Sanitizer: s.redact.sanitizer(),
 		Health: s.health, PublicURL: s.public, ReviewByToken: c.ReviewAuth == ReviewAuthToken,
 		Version: s.o.Version, Logger: s.log,
 	})
@@ -178,6 +178,12 @@ func (s *Server) newFront(c *Config) *postgres.Front {
 func (s *Server) connect(_ context.Context, text string, remote netip.AddrPort) (countersign.Principal, error) {
 	e, err := s.tokens.Authenticate(remote.Addr(), text, token.Connect)
 	return e.Holder, err
+}
+
+// authenticate says who presents a token to the API, whatever its use.
+func (s *Server) authenticate(remote netip.Addr, text string) (api.Caller, error) {
+	e, err := s.tokens.Authenticate(remote, text, token.Connect, token.Review)
+	return api.Caller{Holder: e.Holder, Login: e.Login, Review: e.Use == token.Review}, err
 }
 
 // secret fetches what a role's credential refers to.

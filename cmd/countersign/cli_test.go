@@ -5,6 +5,7 @@ import (
 	"context"
 	"errors"
 	"net/http/httptest"
+	"net/netip"
 	"os"
 	"path/filepath"
 	"strings"
@@ -47,9 +48,14 @@ func newWorld(t *testing.T) *world {
 	if err != nil {
 		t.Fatal(err)
 	}
+	auth := token.NewAuthenticator(table, time.Now)
 	a, err := api.New(api.Options{
-		Gate: w.Gate, Trail: w.Store, Tokens: token.NewAuthenticator(table, time.Now), Sanitizer: sanitize.New(sanitize.Options{}),
+		Gate: w.Gate, Trail: w.Store, Sanitizer: sanitize.New(sanitize.Options{}),
 		PublicURL: "http://localhost", ReviewByToken: true,
+		Authenticate: func(remote netip.Addr, text string) (api.Caller, error) {
+			e, err := auth.Authenticate(remote, text, token.Connect, token.Review)
+			return api.Caller{Holder: e.Holder, Login: e.Login, Review: e.Use == token.Review}, err
+		},
 		Health: func(context.Context) api.Health { return api.Health{Status: api.OK} },
 	})
 	if err != nil {
