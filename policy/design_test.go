@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 	"time"
 
@@ -238,7 +239,7 @@ rules:
 	if d := s.Decide(in); d.Verdict != countersign.Deny {
 		t.Fatalf("of another kind: %+v", d)
 	}
-	for i := range 3000 {
+	for i := range 1100 {
 		other := res
 		other.Name = countersign.ResourceName(fmt.Sprint(i))
 		in.Resource = &other
@@ -301,4 +302,29 @@ func TestAScopeLimitsEveryRuleOfItsFile(t *testing.T) {
 	if d := s.Decide(in); d.Limits.Rows != 9 || !slices.Equal(d.Rules, []string{"c"}) {
 		t.Errorf("on another's: %+v", d)
 	}
+}
+
+func TestDecisionsAreMadeConcurrently(t *testing.T) {
+	s := load(t, everything, design)
+	var wg sync.WaitGroup
+	for g := range 8 {
+		wg.Go(func() {
+			for i := range 200 {
+				res := *prod
+				res.Name = countersign.ResourceName(fmt.Sprint((g + i) % 20))
+				in := policy.Input{Principal: bot, Resource: &res, Effects: countersign.Write, Facts: rows(int64(i))}
+				want := countersign.Verdict("allow")
+				if i > 100 {
+					want = countersign.Review
+				}
+				if d := s.Decide(in); d.Verdict != want {
+					t.Errorf("%d rows: %+v", i, d)
+				}
+				if i%50 == 0 && s.Explain(in).Decision.Verdict != want {
+					t.Errorf("%d rows are explained otherwise", i)
+				}
+			}
+		})
+	}
+	wg.Wait()
 }

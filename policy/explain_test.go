@@ -127,3 +127,10 @@ rules:
 		t.Errorf("the object that is not named is not shown:\n%s", got)
 	}
 }
+
+func TestFactsThatNobodyGaveAreSaidToBeMissing(t *testing.T) {
+	got := starter(t).Explain(policy.Input{Principal: bot, Resource: shop, Effects: countersign.Write}).String()
+	if !strings.Contains(got, "failed when: facts.unbounded: no facts are known of the action") {
+		t.Error(got)
+	}
+}

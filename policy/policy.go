@@ -9,6 +9,21 @@
 // It does not promise that seats can be filled (package approval knows the people), and it does not
 // count rows: it says the limits, and the gate holds them.
 //
+// # What a rule says
+//
+// Every part of a match that is written must hold; a part that is not written holds for everything.
+// principal: kind, groups (its own, one is enough), names ("person:NAME", "agent:NAME"); every allow rule names a principal or
+// says anyone: true. resource: name or names, kind, and any other key is a label. effects: each effect of
+// the action is listed; any_effect, for review and deny, lists at least one. objects: for review and deny at least one is listed,
+// and an unknown action is taken to reach them all; for allow and confirm each is listed, and there is at least one.
+//
+// A condition (when) is CEL over principal, resource, effects, objects, facts and shape, without regular
+// expressions, of bounded cost. Reading facts.rows while facts.rows_known is false, or a label that is
+// not there, is a failure, not a false: the stricter answer holds.
+//
+// In a review, resource.reviewers stands for the groups of the resource. Where it has none, the seat stays,
+// and nobody can fill it.
+//
 // # How decisions combine
 //
 // A rule matches an action when every part of its match holds and its condition is true. Then:
