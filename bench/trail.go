@@ -2,9 +2,11 @@ package main
 
 import (
 	"context"
+	"crypto/sha256"
 	"errors"
 	"fmt"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"slices"
 	"strings"
@@ -54,7 +56,58 @@ func (b *bench) trail(ctx context.Context) error {
 		"The reference is what the disk gives: a file appended by 1 KiB and synced, %.0f times a second (p50 %s µs).",
 		1/sync.Seconds(), microseconds(sync)),
 		[]string{"writers", "events/s", "× sync alone", "p50 µs", "p99 µs"}, rows)
+	return b.verify(ctx)
+}
+
+// verify measures `countersign trail verify` on a stopped gateway's folder, against the checkpoint outside it.
+func (b *bench) verify(ctx context.Context) error {
+	events := pick(b, 500_000, 50_000)
+	const each = 500 // events in one change
+	s, err := b.openStore("verify")
+	if err != nil {
+		return err
+	}
+	changed := gate.Change{Events: slices.Repeat([]countersign.Event{event()}, each)}
+	done := make(chan error, events/each)
+	for range events / each {
+		if err := s.Commit(ctx, changed, func(_ gate.Receipt, err error) { done <- err }); err != nil {
+			return errors.Join(err, s.Close())
+		}
+	}
+	for range events / each {
+		err = errors.Join(err, <-done)
+	}
+	if err = errors.Join(err, s.Close()); err != nil {
+		return err
+	}
+	dir := filepath.Join(b.dir, "verify")
+	start := time.Now()
+	out, err := exec.CommandContext(ctx, b.program, "trail", "verify", filepath.Join(dir, "data"),
+		"--since", filepath.Join(dir, "checkpoints", "checkpoint"), "--keys", filepath.Join(dir, "keys", "log.pub")).CombinedOutput()
+	took := time.Since(start)
+	if err != nil {
+		return fmt.Errorf("trail verify: %w\n%s", err, out)
+	}
+	verdict, _, _ := strings.Cut(string(out), "\n")
+	hashing := b.hashing(events)
+	b.table("Verify", fmt.Sprintf("`countersign trail verify` of a stopped gateway's folder with %d events of 1 KiB, the program's start included; it said %q. "+
+		"The reference is one core hashing as many blocks of 1 KiB with SHA-256.", events, verdict),
+		[]string{"what", "seconds", "events/s", "× hashing alone"}, [][]string{
+			{"SHA-256 alone", number(hashing.Seconds(), 2), number(float64(events)/hashing.Seconds(), 0), "1.00"},
+			{"trail verify", number(took.Seconds(), 2), number(float64(events)/took.Seconds(), 0), number(hashing.Seconds()/took.Seconds(), 2)},
+		})
 	return nil
+}
+
+// hashing is how long one core takes to hash blocks of 1 KiB.
+func (b *bench) hashing(blocks int) time.Duration {
+	var block [1024]byte
+	start := time.Now()
+	for range blocks {
+		sum := sha256.Sum256(block[:])
+		copy(block[:], sum[:])
+	}
+	return time.Since(start)
 }
 
 // syncs returns the median time of an append of 1 KiB with fsync on the same disk.
