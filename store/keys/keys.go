@@ -93,8 +93,9 @@ func Create(dir string) (*Ring, error) {
 	return Open(dir)
 }
 
-// Settled reports whether the first start came to its end. Only then may a store be expected beside the keys.
-func (r *Ring) Settled() bool { return settled(r.dir) }
+// Unfinished reports whether a first start was cut short: the keys in the folder, if any, are not in use
+// unless a store says so.
+func Unfinished(dir string) bool { return !settled(dir) }
 
 func settled(dir string) bool {
 	_, err := os.Lstat(filepath.Join(dir, settleFile))

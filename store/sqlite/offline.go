@@ -29,6 +29,7 @@ func IsFolder(dir string) bool {
 // OpenOffline opens a data folder without changing it. The trail of a gateway that still runs is read
 // as it is at this moment.
 func OpenOffline(ctx context.Context, dir string) (*Offline, error) {
+	setDriver()
 	path := filepath.Join(dir, databaseFile)
 	found, err := inspect(path)
 	if err != nil {

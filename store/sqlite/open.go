@@ -27,6 +27,7 @@ import (
 
 // Open opens the store in the data folder, or makes it at the first start.
 func Open(o Options) (*Store, error) {
+	setDriver()
 	o.defaults()
 	if err := checkFolders(o); err != nil {
 		return nil, err
@@ -111,13 +112,13 @@ func (s *Store) open() error {
 	if err != nil {
 		return err
 	}
-	if err := s.openDatabase(path); err != nil {
-		return s.explain(path, err)
-	}
 	if fresh {
-		if err := s.create(); err != nil {
+		if err := s.create(path); err != nil {
 			return s.explain(path, err)
 		}
+	}
+	if err := s.openDatabase(path); err != nil {
+		return s.explain(path, err)
 	}
 	if err := s.load(); err != nil {
 		return s.explain(path, err)
@@ -134,62 +135,6 @@ func (s *Store) open() error {
 	return s.ring.Settle()
 }
 
-// openKeys opens the keys, or makes them at the first start, and reports whether this is the first start.
-func (s *Store) openKeys(path string) (fresh bool, err error) {
-	exists, err := inspect(path)
-	if err != nil {
-		return false, err
-	}
-	s.ring, err = keys.Open(s.options.KeysDir)
-	switch {
-	case errors.Is(err, keys.ErrNone) && exists:
-		return false, refuse("restore the keys' folder from its backup: without it nothing that the store holds can be trusted or opened", err,
-			"the store in %s exists, but its keys are missing", s.options.Dir)
-	case errors.Is(err, keys.ErrNone):
-	case err != nil:
-		return false, refuse("restore the keys' folder from its backup", err, "cannot open the keys in %s", s.options.KeysDir)
-	case s.ring.Settled() && !exists:
-		return false, refuse("if the store was lost, restore data_dir from its backup; to begin anew, and have that noticed by everyone who "+
-			"knows the old log, move the keys' folder and the checkpoints away", nil,
-			"the keys in %s belong to a store, but there is none in %s", s.options.KeysDir, s.options.Dir)
-	case s.ring.Settled():
-		return false, nil
-	case exists:
-		// A first start was cut short. What it left may go, if it is no more than that.
-		if err := s.discardUnfinishedStart(path); err != nil {
-			return false, err
-		}
-	}
-	s.ring, err = keys.Create(s.options.KeysDir)
-	return true, err
-}
-
-// discardUnfinishedStart removes the database of a first start that did not come to its end.
-func (s *Store) discardUnfinishedStart(path string) error {
-	if err := s.openDatabase(path); err != nil {
-		return s.explain(path, err)
-	}
-	var events int
-	err := s.conn.QueryRowContext(background(), `SELECT coalesce(sum(count), 0) FROM (SELECT count FROM batch LIMIT 2)`).Scan(&events)
-	if err != nil && !strings.Contains(err.Error(), "no such table") {
-		return s.explain(path, err)
-	}
-	if events > 1 {
-		return refuse("put the folder of keys back as it was, or give another data_dir", nil,
-			"the keys in %s come from a start that was cut short, but the store in %s is in use", s.options.KeysDir, s.options.Dir)
-	}
-	if err := errors.Join(s.folder.Close(), s.conn.Close(), s.db.Close()); err != nil {
-		return err
-	}
-	s.folder, s.conn, s.db = nil, nil, nil
-	for _, suffix := range []string{"", "-wal", "-shm"} {
-		if err := os.Remove(path + suffix); err != nil && !errors.Is(err, fs.ErrNotExist) {
-			return err
-		}
-	}
-	return nil
-}
-
 // dataSource returns the name under which the driver opens a file.
 func dataSource(path string, params url.Values) string {
 	u := url.URL{Scheme: "file", OmitHost: true, Path: path, RawQuery: params.Encode()}
@@ -197,39 +142,51 @@ func dataSource(path string, params url.Values) string {
 }
 
 func (s *Store) openDatabase(path string) error {
-	abs, err := filepath.Abs(path)
-	if err != nil {
+	if err := checkWritable(path); err != nil {
 		return err
 	}
-	// fdatasync keeps what a commit needs as safely as fsync does, in half the time on a journaling file system.
-	if _, err := driver.Fdatasync(true); err != nil && !errors.Is(err, driver.ErrFdatasyncUnavailable) {
-		return err
-	}
-	f, err := os.OpenFile(abs, os.O_CREATE|os.O_RDWR, 0o600)
-	if err != nil {
-		return err
-	}
-	if err := f.Close(); err != nil {
-		return err
-	}
-	if s.db, err = openWriter(abs); err != nil {
+	var err error
+	if s.db, err = openWriter(path, "journal_mode(WAL)"); err != nil {
 		return err
 	}
 	if s.conn, err = s.db.Conn(background()); err != nil {
 		return err
 	}
-	s.folder, err = openWriter(abs)
+	s.folder, err = openWriter(path, "journal_mode(WAL)")
 	return err
 }
 
-// openWriter opens a database for one connection that may write.
-func openWriter(path string) (*sql.DB, error) {
-	db, err := sql.Open("sqlite", dataSource(path, url.Values{
+// checkWritable fails when the file cannot be written: SQLite would open it for reading all the same.
+func checkWritable(path string) error {
+	f, err := os.OpenFile(path, os.O_RDWR, 0)
+	if err != nil {
+		return err
+	}
+	return f.Close()
+}
+
+// setDriver chooses how the driver locks and syncs, for the whole process.
+func setDriver() {
+	// Locks that belong to the open file are not lost when something else in the process opens and closes it. This
+	// has no effect once a database is open, or on systems without such locks.
+	_, _ = driver.OFDLocking(true)
+	// fdatasync keeps what a commit needs as safely as fsync does, in half the time on a journaling file
+	// system. Where there is none, fsync is used.
+	_, _ = driver.Fdatasync(true)
+}
+
+// openWriter opens an existing database for one connection that may write.
+func openWriter(path string, pragmas ...string) (*sql.DB, error) {
+	abs, err := filepath.Abs(path)
+	if err != nil {
+		return nil, err
+	}
+	db, err := sql.Open("sqlite", dataSource(abs, url.Values{
 		"mode": {"rw"},
-		"_pragma": {
-			"busy_timeout(5000)", "page_size(" + strconv.Itoa(pageSize) + ")", "journal_mode(WAL)", "synchronous(FULL)",
+		"_pragma": append([]string{
+			"busy_timeout(5000)", "page_size(" + strconv.Itoa(pageSize) + ")", "synchronous(FULL)",
 			"wal_autocheckpoint(0)", "secure_delete(ON)", "cache_size(-16384)",
-		},
+		}, pragmas...),
 		"_dqs": {"0"},
 	}))
 	if err != nil {
@@ -277,49 +234,6 @@ func (s *Store) explain(path string, err error) error {
 	default:
 		return fmt.Errorf("open the store %s: %w", path, err)
 	}
-}
-
-// create writes the schema of a new store.
-func (s *Store) create() error {
-	origin := s.options.Origin
-	if origin == "" {
-		origin = "countersign.invalid/" + randomName()
-	}
-	if _, err := s.ring.VerifierKey(origin); err != nil {
-		return refuse("an origin has no spaces and no +", err, "the log cannot be named %q", origin)
-	}
-	tx, err := s.conn.BeginTx(background(), nil)
-	if err != nil {
-		return err
-	}
-	defer func() { _ = tx.Rollback() }() // does nothing after Commit
-	for _, q := range []string{
-		schema,
-		fmt.Sprintf("PRAGMA application_id = %d", applicationID),
-		fmt.Sprintf("PRAGMA user_version = %d", schemaVersion),
-	} {
-		if _, err := tx.Exec(q); err != nil {
-			return err
-		}
-	}
-	if _, err := tx.Exec(`INSERT INTO log (epoch, origin) VALUES (0, ?)`, origin); err != nil {
-		return err
-	}
-	meta := map[string]string{"replica": randomName()}
-	for _, p := range []string{keys.PurposeLog, keys.PurposeJoin, keys.PurposePseudonym} {
-		meta["key."+p] = s.ring.ID(p)
-	}
-	for name, value := range meta {
-		if _, err := tx.Exec(`INSERT INTO meta (name, value) VALUES (?, ?)`, name, value); err != nil {
-			return err
-		}
-	}
-	if err := tx.Commit(); err != nil {
-		return err
-	}
-	// The file itself must say whose it is, whatever becomes of the write-ahead log.
-	_, err = s.conn.ExecContext(background(), `PRAGMA wal_checkpoint(TRUNCATE)`)
-	return err
 }
 
 // load reads what the writer keeps in memory, and checks that store and keys belong together.
