@@ -344,8 +344,16 @@ func (s *Session) claim(ctx context.Context, id countersign.RequestID, a *counte
 		next, _, err := rec.Request.Claim(approval.Claim{
 			Claimer: who, Digest: countersign.BindingDigest(rec.Nonce, canonical), Action: p.Action(), Decision: d,
 		}, act.directory, now)
+		if errors.Is(err, approval.ErrSignaturesNoLongerCount) {
+			if conflict := s.g.revoke(ctx, act, rec); errors.Is(conflict, ErrConflict) {
+				if err := s.g.refresh(ctx); err != nil {
+					return nil, err
+				}
+				continue
+			}
+		}
 		if err != nil {
-			return nil, s.claimRefused(ctx, rec, a, d, err)
+			return nil, s.claimRefused(rec, a, d, err)
 		}
 		if err := ctx.Err(); err != nil {
 			return nil, goneError(rec, err)
@@ -381,13 +389,26 @@ func (s *Session) claim(ctx context.Context, id countersign.RequestID, a *counte
 	return nil, unavailable(ErrConflict)
 }
 
-// claimRefused records why a grant could not be claimed. Signatures that no longer count end the grant.
-func (s *Session) claimRefused(ctx context.Context, rec Record, a *countersign.Action, d countersign.Decision, err error) error {
-	if errors.Is(err, approval.ErrSignaturesNoLongerCount) {
-		s.g.endRequest(ctx, rec.Request.ID, func(r approval.Request, now time.Time) (approval.Request, error) {
-			return r.Revoke(now, sanitize.Const("its signatures no longer count: a reviewer left, or policy now asks for more"))
-		})
+// revoke ends a grant whose signatures no longer count under the configuration it was judged by, if that
+// is still the active one: a replica that has not noticed a change must not end a good grant.
+func (g *Gate) revoke(ctx context.Context, act *active, rec Record) error {
+	next, err := rec.Request.Revoke(g.store.Now(), sanitize.Const("its signatures no longer count: a reviewer left, or policy now asks for more"))
+	if err != nil {
+		return err
 	}
+	_, err = g.commit(ctx, Change{
+		PolicyRevision: act.policyRevision, DirectoryRevision: act.directoryRevision,
+		Update: &Update{Revision: rec.Revision, Request: next},
+		Events: []countersign.Event{requestEvent(countersign.GrantRevoked, rec, countersign.Field{Name: countersign.FieldReason, Value: next.Why})},
+	})
+	if err == nil {
+		g.waits.wake(rec.Request.ID)
+	}
+	return err
+}
+
+// claimRefused records why a grant could not be claimed.
+func (s *Session) claimRefused(rec Record, a *countersign.Action, d countersign.Decision, err error) error {
 	var told *countersign.Error
 	if !errors.As(err, &told) {
 		return internalError(fmt.Errorf("claiming %s: %w", rec.Request.ID, err))

@@ -1,6 +1,7 @@
 package gate
 
 import (
+	"context"
 	"errors"
 
 	"github.com/countersign-dev/countersign"
@@ -12,6 +13,14 @@ func unavailable(err error) error {
 	var told *countersign.Error
 	if errors.As(err, &told) {
 		return told
+	}
+	if errors.Is(err, context.Canceled) || errors.Is(err, context.DeadlineExceeded) {
+		return &countersign.Error{
+			Kind:    countersign.ErrPending,
+			Message: sanitize.Const("the wait was ended by the client"),
+			Hint:    sanitize.Const("a request that was opened lives on; run the same again to join it"),
+			Err:     err,
+		}
 	}
 	return &countersign.Error{
 		Kind:    countersign.ErrUnavailable,

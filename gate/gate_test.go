@@ -3,6 +3,7 @@ package gate_test
 import (
 	"context"
 	"errors"
+	"slices"
 	"strings"
 	"sync"
 	"sync/atomic"
@@ -15,6 +16,7 @@ import (
 	"github.com/countersign-dev/countersign/gatetest"
 	"github.com/countersign-dev/countersign/sanitize"
 	"github.com/countersign-dev/countersign/store/sqlite"
+	"github.com/countersign-dev/countersign/trail"
 )
 
 var ctx = context.Background()
@@ -44,7 +46,7 @@ func admit(s *gate.Session, a *countersign.Action, max time.Duration) <-chan res
 	return ch
 }
 
-func story(t *testing.T, w *gatetest.World, q sqlite.Query) []string {
+func story(t *testing.T, w *gatetest.World, q trail.Query) []string {
 	t.Helper()
 	w.Gate.Close() // everything noted is in the store's queue, and Commit keeps the order
 	var told []string
@@ -52,7 +54,7 @@ func story(t *testing.T, w *gatetest.World, q sqlite.Query) []string {
 	if err != nil {
 		t.Fatal(err)
 	}
-	for _, f := range found {
+	for _, f := range slices.Backward(found) { // found has the newest first
 		e := f.Event()
 		line := string(e.Type)
 		if o := e.Get(countersign.FieldOutcome); !o.IsZero() {
@@ -112,7 +114,7 @@ func TestHeldUntilAnotherPersonSigns(t *testing.T) {
 	}
 	r.permit.Finish(gate.Outcome{State: approval.Done, Rows: 3})
 	want := "request.opened review.refused review.refused review.refused review.refused review.given request.approved grant.claimed action.intent action.outcome done"
-	if got := strings.Join(story(t, w, sqlite.Query{Request: string(id)}), " "); got != want {
+	if got := strings.Join(story(t, w, trail.Query{Request: string(id)}), " "); got != want {
 		t.Errorf("the story is\n%s\nwant\n%s", got, want)
 	}
 }
@@ -393,10 +395,10 @@ func TestOutcomesInsideABlock(t *testing.T) {
 		undone := write("INSERT 2")
 		s.RollbackTo("sp")
 		s.EndBlock(end)
-		if got := strings.Join(story(t, w, sqlite.Query{Action: string(kept)}), ", "); got != "action.intent, action.outcome uncommitted, action.outcome "+want {
+		if got := strings.Join(story(t, w, trail.Query{Action: string(kept)}), ", "); got != "action.intent, action.outcome uncommitted, action.outcome "+want {
 			t.Errorf("%s: %s", end, got)
 		}
-		if got := strings.Join(story(t, w, sqlite.Query{Action: string(undone)}), ", "); got != "action.intent, action.outcome uncommitted, action.outcome rolled_back" {
+		if got := strings.Join(story(t, w, trail.Query{Action: string(undone)}), ", "); got != "action.intent, action.outcome uncommitted, action.outcome rolled_back" {
 			t.Errorf("%s, after ROLLBACK TO: %s", end, got)
 		}
 	}
@@ -468,6 +470,31 @@ func TestReviewerWhoLeftNoLongerCounts(t *testing.T) {
 	}
 	if rec, _ := w.Store.Request(ctx, id); rec.Request.State != approval.Revoked {
 		t.Errorf("the request is %s", rec.Request.State)
+	}
+}
+
+// A replica that has not noticed that a reviewer came back must not end the grant that counts again.
+func TestStaleReplicaRevokesNothing(t *testing.T) {
+	w := gatetest.New(t, gatetest.Options{})
+	s := w.Session(gatetest.Agent("deploy-bot"))
+	a := gatetest.Action("UPDATE orders", countersign.Write)
+	if _, err := s.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
+		t.Fatal(err)
+	}
+	if err := w.Sign("ben", w.Pending(1)[0].Request.ID, approval.Approve); err != nil {
+		t.Fatal(err)
+	}
+	without := gatetest.Directory()
+	without.Persons[1].Groups = nil
+	w.SetDirectory(without)
+	stale := w.Replica(gatetest.Options{})
+	late, err := stale.Open(ctx, gatetest.Agent("deploy-bot"), "shop", gate.Opening{Front: "test"})
+	if err != nil {
+		t.Fatal(err)
+	}
+	w.SetDirectory(gatetest.Directory())
+	if _, err := late.Admit(ctx, a, gate.Hold{}); err != nil {
+		t.Errorf("the grant counts again, and was refused: %v", err)
 	}
 }
 
