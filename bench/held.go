@@ -24,7 +24,7 @@ func (b *bench) held(ctx context.Context) (err error) {
 	fake := &fakeUpstream{listener: upstream}
 	go fake.serve()
 	defer fake.close()
-	own, g, err := b.startGateway(ctx, "held", gatewayConfig{upstream: upstream.Addr().String(), password: "fake", pending: 2 * sessions}, readPolicy)
+	own, g, err := b.startGateway(ctx, "held", gatewayConfig{upstream: upstream.Addr().String(), password: "fake", waiting: sessions + 100}, readPolicy)
 	if err != nil {
 		return err
 	}

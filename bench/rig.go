@@ -15,7 +15,7 @@ import (
 type gatewayConfig struct {
 	upstream string
 	password string
-	pending  int // requests that may wait; 0 for the default
+	waiting  int // clients that may be connected, and requests that may wait; 0 for the defaults
 }
 
 // readPolicy lets the agent do what is measured.
@@ -48,16 +48,17 @@ func (b *bench) startGateway(ctx context.Context, name string, c gatewayConfig, 
 	}
 	text, hash := token.New()
 	_, port, _ := strings.Cut(web, ":")
-	var pending string
-	if c.pending > 0 {
-		pending = fmt.Sprintf("pending: {per_agent: %[1]d, per_owner: %[1]d}\n", c.pending)
+	var connections, pending string
+	if c.waiting > 0 {
+		connections = fmt.Sprintf(", connections: %d", c.waiting)
+		pending = fmt.Sprintf("pending: {per_agent: %[1]d, per_owner: %[1]d}\n", c.waiting)
 	}
 	config := fmt.Sprintf(`data_dir: data
 keys_dir: keys
 public_url: http://localhost:%s
 policy: policy.d
 policy_source: unreviewed
-listen: {web: "%s", postgres: "%s"}
+listen: {web: "%s", postgres: "%s"%s}
 %speople:
   - {name: ana, groups: [shop-team]}
   - {name: ben, groups: [dba]}
@@ -65,7 +66,7 @@ agents:
   - {name: bench, groups: [exporters], owners: [ana], tokens: [{hash: "%s", use: connect}]}
 resources:
   - {name: %s, kind: postgres, labels: {env: prod}, reviewers: [dba], upstream: "%s/%s", roles: {%s: {credential: "file:password"}}}
-`, port, web, front, pending, hash, database, c.upstream, database, role)
+`, port, web, front, connections, pending, hash, database, c.upstream, database, role)
 	for file, data := range map[string]string{"countersign.yaml": config, "policy.d/bench.yaml": policy, "password": c.password} {
 		if err := os.WriteFile(filepath.Join(dir, file), []byte(data), 0o600); err != nil {
 			return nil, nil, err

@@ -79,6 +79,9 @@ func (c *Config) checkSources() {
 		}
 		c.src.mistake("identity", "identity providers are not in this build; declare people and agents with hashed tokens")
 	}
+	if c.Listen.Connections < 0 {
+		c.src.mistake("listen.connections", "must not be negative")
+	}
 	if c.Pending.PerAgent < 0 {
 		c.src.mistake("pending.per_agent", "must not be negative")
 	}

@@ -58,6 +58,9 @@ type Listen struct {
 	Web string `yaml:"web"`
 	// Postgres serves PostgreSQL clients. By default 127.0.0.1:15432.
 	Postgres string `yaml:"postgres"`
+	// Connections is how many PostgreSQL clients may be connected at once; 1000 by default. Each takes two
+	// file descriptors, and about 100 KB of memory while it is held.
+	Connections int `yaml:"connections"`
 	// TLS is needed by every address off loopback.
 	TLS TLS `yaml:"tls"`
 }

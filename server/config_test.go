@@ -161,6 +161,7 @@ func TestConfigMistakes(t *testing.T) {
 		{"default role unknown", "    reviewers: [dba]", "    reviewers: [dba]\n    default_role: root", ":27: resources[0].default_role: is not one of roles"},
 		{"default role missing", `roles: {app: {credential: "env:SHOP_PW"}}`, `roles: {app: {credential: "env:A"}, ro: {credential: "env:B"}}`, ":23: resources[0].default_role: is missing"},
 		{"negative cap", "review_auth: token", "review_auth: token\npending: {per_agent: -1}", ":6: pending.per_agent: must not be negative"},
+		{"negative connections", "  postgres: 127.0.0.1:15432", "  postgres: 127.0.0.1:15432\n  connections: -1", ":10: listen.connections: must not be negative"},
 		{"cap no number", "review_auth: token", "review_auth: token\npending: {per_agent: many}", ":6: pending.per_agent: must be a whole number"},
 	} {
 		t.Run(m.name, func(t *testing.T) {

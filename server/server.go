@@ -167,6 +167,7 @@ func (s *Server) newFront(c *Config) *postgres.Front {
 	o := postgres.Options{
 		Gate: s.gate, Classifier: sql.NewClassifier(nil, classifierCache), Sanitizer: s.redact.sanitizer(),
 		Authenticate: s.connect, Resource: s.gate.Resource, Secret: s.secret, Logger: s.log,
+		Limits: postgres.Limits{Connections: c.Listen.Connections},
 	}
 	if c.Listen.TLS.Cert != "" {
 		o.TLS = s.tlsConfig()
