@@ -34,7 +34,7 @@ func FuzzText(f *testing.F) {
 	for _, seed := range fuzzSeeds() {
 		f.Add(seed, " ")
 	}
-	token := "ghp" + "_" + fake(36)
+	token := "ghp" + "_" + rep("Planted7Here", 3)
 	f.Fuzz(func(t *testing.T, raw, sep string) {
 		for _, s := range []*sanitize.Sanitizer{plain, keyed, strict} {
 			checkText(t, s, s.Text, raw)
@@ -73,7 +73,7 @@ func FuzzSQL(f *testing.F) {
 	for _, c := range sqlCredentials {
 		f.Add(c.raw, strings.Index(c.raw, "'"), strings.LastIndex(c.raw, "'")+1)
 	}
-	token := "ghp" + "_" + fake(36)
+	token := "ghp" + "_" + rep("Planted7Here", 3)
 	f.Fuzz(func(t *testing.T, raw string, start, end int) {
 		for _, s := range []*sanitize.Sanitizer{plain, keyed, strict} {
 			sql := func(raw string) sanitize.Clean { return s.SQL(raw, nil) }

@@ -223,12 +223,27 @@ func (s *Sanitizer) apply(raw string, found []finding) (string, []edit) {
 			value = raw[f.Start:f.End]
 		}
 		start := b.Len()
-		b.WriteString(f.form.write(s.placeholder(f.Kind, value)))
+		p := f.form.write(s.placeholder(f.Kind, value))
+		if p[0] == '\'' {
+			p = apart(raw, f.Start, f.End, p)
+		}
+		b.WriteString(p)
 		edits = append(edits, edit{start, b.Len(), f.Start, f.End})
 		at = f.End
 	}
 	b.WriteString(raw[at:])
 	return b.String(), edits
+}
+
+// apart puts a blank between an SQL literal and a literal directly beside it, with which it would be one.
+func apart(raw string, start, end int, p string) string {
+	if start > 0 && raw[start-1] == '\'' {
+		p = " " + p
+	}
+	if end < len(raw) && raw[end] == '\'' {
+		p += " "
+	}
+	return p
 }
 
 // inSource returns f, a finding in a result, as one in the source. A finding that holds placeholders, or

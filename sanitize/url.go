@@ -78,6 +78,9 @@ func (c *scanner) userinfoEnd(start int) int {
 // it looks made by a machine.
 func (c *scanner) password(start, at int) {
 	t := c.t
+	if isPlaceholder(t[start:at]) {
+		return
+	}
 	if colon := strings.IndexByte(t[start:at], ':'); colon >= 0 {
 		c.urlSecret(start+colon+1, at, position{kind: Password})
 		return
