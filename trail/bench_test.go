@@ -41,7 +41,7 @@ func benchLog(b *testing.B, n int) *testLog {
 	for i := range n {
 		_, _ = rand.Read(salts) // never fails
 		at := start.Add(time.Duration(i) * time.Millisecond)
-		raw, leaf, err := h.Append(nil, ev, NewID(at, [10]byte{}), at, salts)
+		raw, leaf, err := h.Append(nil, ev, NewID(at, [8]byte{}), at, salts)
 		if err != nil {
 			b.Fatal(err)
 		}

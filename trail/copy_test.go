@@ -126,7 +126,7 @@ func (l *testLog) add(ev countersign.Event) Entry {
 	l.t.Helper()
 	n := len(l.copy.raw)
 	at := start.Add(time.Duration(n) * time.Millisecond)
-	var random [10]byte
+	var random [8]byte
 	_, _ = rand.Read(random[:]) // never fails
 	e, err := NewEntry(ev, NewID(at, random), at, rand.Reader)
 	if err != nil {

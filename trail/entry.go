@@ -44,15 +44,15 @@ const idSize = 16
 // ID names an event: a UUID of version 7 (RFC 9562), whose first 48 bits are the time in milliseconds.
 type ID [idSize]byte
 
-// NewID makes an ID from a time and ten random bytes; the time's microseconds go into the twelve bits after the
+// NewID makes an ID from a time and eight random bytes; the time's microseconds go into the twelve bits after the
 // version, so that IDs sort by time.
-func NewID(at time.Time, random [10]byte) ID {
+func NewID(at time.Time, random [8]byte) ID {
 	var id ID
 	micros := at.UnixMicro()
 	binary.BigEndian.PutUint64(id[:8], uint64(micros/1000)<<16)
 	fraction := uint16(micros % 1000 * 4096 / 1000)
 	binary.BigEndian.PutUint16(id[6:8], 7<<12|fraction)
-	copy(id[8:], random[2:])
+	copy(id[8:], random[:])
 	id[8] = id[8]&0x3f | 0x80
 	return id
 }

@@ -24,7 +24,7 @@ func TestEntryRoundTrip(t *testing.T) {
 			_, _ = rand.Read(value) // never fails
 			ev.Fields = append(ev.Fields, countersign.Field{Name: "f" + strings.Repeat("x", i), Value: stringClean(value)})
 		}
-		e, err := NewEntry(ev, NewID(start, [10]byte{1}), start, rand.Reader)
+		e, err := NewEntry(ev, NewID(start, [8]byte{1}), start, rand.Reader)
 		if err != nil {
 			if len(ev.Fields) == MaxFields {
 				continue // the last name has 64 bytes; all are valid
@@ -68,7 +68,7 @@ func TestLeafBySpecification(t *testing.T) {
 		{Name: "principal", Value: stringClean([]byte("agent:deploy-bot"))},
 		{Name: "empty"},
 	}}
-	e, err := NewEntry(ev, NewID(start, [10]byte{9, 8, 7}), start, rand.Reader)
+	e, err := NewEntry(ev, NewID(start, [8]byte{9, 8, 7}), start, rand.Reader)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -98,7 +98,7 @@ func TestLeafBySpecification(t *testing.T) {
 func TestSaltsAreFresh(t *testing.T) {
 	seen := map[[SaltSize]byte]bool{}
 	for range 20 {
-		e, err := NewEntry(intent(1), NewID(start, [10]byte{}), start, rand.Reader)
+		e, err := NewEntry(intent(1), NewID(start, [8]byte{}), start, rand.Reader)
 		if err != nil {
 			t.Fatal(err)
 		}
@@ -109,7 +109,7 @@ func TestSaltsAreFresh(t *testing.T) {
 			seen[f.Salt] = true
 		}
 	}
-	if _, err := NewEntry(intent(1), NewID(start, [10]byte{}), start, strings.NewReader("too short")); err == nil {
+	if _, err := NewEntry(intent(1), NewID(start, [8]byte{}), start, strings.NewReader("too short")); err == nil {
 		t.Error("an entry was made without enough randomness")
 	}
 }
@@ -150,7 +150,7 @@ func TestCheck(t *testing.T) {
 		if !c.ok {
 			continue
 		}
-		e, err := NewEntry(c.ev, NewID(start, [10]byte{}), start, rand.Reader)
+		e, err := NewEntry(c.ev, NewID(start, [8]byte{}), start, rand.Reader)
 		if err != nil {
 			t.Errorf("%s: %v", name, err)
 		}
@@ -164,7 +164,7 @@ func TestIDsSortByTime(t *testing.T) {
 	last := ID{}
 	for i := range 5000 {
 		at := start.Add(time.Duration(i) * time.Microsecond)
-		id := NewID(at, [10]byte{0, 0, 0xff - byte(i), 1, 2, 3, 4, 5, 6, 7})
+		id := NewID(at, [8]byte{0xff - byte(i), 1, 2, 3, 4, 5, 6, 7})
 		if i > 0 && i%1000 != 0 && bytes.Compare(id[:7], last[:7]) < 0 {
 			t.Fatalf("the id at %v sorts before its predecessor", at)
 		}
@@ -186,7 +186,7 @@ func TestIDsSortByTime(t *testing.T) {
 
 func FuzzParseEntry(f *testing.F) {
 	for n := range 3 {
-		e, err := NewEntry(intent(n), NewID(start, [10]byte{}), start, rand.Reader)
+		e, err := NewEntry(intent(n), NewID(start, [8]byte{}), start, rand.Reader)
 		if err != nil {
 			f.Fatal(err)
 		}

@@ -44,7 +44,7 @@ func newEncoder() *encoder {
 	return &encoder{workers: make([]worker, min(4, runtime.GOMAXPROCS(0)))}
 }
 
-const idRandom = 10
+const idRandom = 8
 
 // parallelFrom is the number of events from which a batch is worth sharing among goroutines.
 const parallelFrom = 48
