@@ -34,7 +34,6 @@ type Health struct {
 // HealthDetail is the part of Health that is told to holders of a token.
 type HealthDetail struct {
 	Version      string             `json:"version"`
-	Replica      string             `json:"replica" doc:"names this run of the gateway in the trail"`
 	Started      time.Time          `json:"started"`
 	Policy       countersign.Digest `json:"policy" doc:"digest of the active policy"`
 	PolicySource string             `json:"policy_source"`

@@ -3,6 +3,7 @@ package server
 import (
 	"context"
 	"maps"
+	"os"
 	"slices"
 
 	"github.com/countersign-dev/countersign"
@@ -35,7 +36,7 @@ func (s *Server) health(ctx context.Context) api.Health {
 		Version: s.o.Version, Started: s.o.Started.UTC(),
 		PolicySource: c.PolicySource, ReviewAuth: c.ReviewAuth, Policy: set.Digest(),
 		Listen: api.HealthListen{Web: s.webLn.Addr().String(), Postgres: s.pgLn.Addr().String(), TLS: c.Listen.TLS.Cert != ""},
-		Events: s.store.Size(),
+		Events: s.store.Size(), StoreBytes: folderSize(c.DataDir),
 	}
 	for _, r := range c.Resources {
 		d.Resources = append(d.Resources, api.HealthResource{Name: countersign.ResourceName(r.Name), Kind: r.Kind})
@@ -72,4 +73,20 @@ func (s *Server) storeHealth(ctx context.Context, h *api.Health, d *api.HealthDe
 		h.Status = api.Failing
 		h.Notices = append(h.Notices, sanitize.Const("the trail cannot be written: every action is refused"))
 	}
+}
+
+// folderSize is the size of the files in the data folder; 0 when it cannot be looked at, which the store
+// will tell in its own words.
+func folderSize(dir string) int64 {
+	entries, err := os.ReadDir(dir)
+	if err != nil {
+		return 0
+	}
+	var size int64
+	for _, e := range entries {
+		if info, err := e.Info(); err == nil && info.Mode().IsRegular() {
+			size += info.Size()
+		}
+	}
+	return size
 }

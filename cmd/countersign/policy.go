@@ -5,7 +5,6 @@ import (
 	"fmt"
 	"io"
 	"os"
-	"path/filepath"
 	"strings"
 
 	"github.com/countersign-dev/countersign"
@@ -69,14 +68,14 @@ func loadPolicy(path string) (*policy.Set, error) {
 }
 
 type policyTestCmd struct {
-	Path  string   `arg:"" optional:"" default:"policy.d" help:"A folder of rules, or one file."`
-	Cases []string `help:"Files of cases; by default the *_test.yaml of the folder." placeholder:"FILE"`
-	JSON  bool     `name:"json" help:"Print JSON."`
+	Cases  []string `arg:"" optional:"" help:"Files of cases; by default the *_test.yaml of the policy's folder."`
+	Policy string   `default:"policy.d" help:"A folder of rules, or one file." placeholder:"PATH"`
+	JSON   bool     `name:"json" help:"Print JSON."`
 }
 
 // Run runs test cases. The exit code is 1 when one fails.
 func (c *policyTestCmd) Run(s *sys) error {
-	set, err := loadPolicy(c.Path)
+	set, err := loadPolicy(c.Policy)
 	if err != nil {
 		return usage(err.Error(), "countersign policy check says the same as JSON with --json")
 	}
@@ -85,7 +84,7 @@ func (c *policyTestCmd) Run(s *sys) error {
 		return usage(err.Error(), "")
 	}
 	if len(files) == 0 {
-		return usage("there are no test cases in "+c.Path, "write them into files that end with _test.yaml")
+		return usage("there are no test cases in "+c.Policy, "write them into files that end with _test.yaml")
 	}
 	var results []policy.TestResult
 	for _, f := range files {
@@ -119,11 +118,11 @@ func (c *policyTestCmd) Run(s *sys) error {
 
 func (c *policyTestCmd) files() ([]policy.File, error) {
 	if len(c.Cases) == 0 {
-		info, err := os.Stat(c.Path)
+		info, err := os.Stat(c.Policy)
 		if err == nil && !info.IsDir() {
-			return nil, errors.New("with a single policy file, name its cases with --cases FILE")
+			return nil, errors.New("with a single policy file, name the files of its cases")
 		}
-		return server.ReadPolicyTests(c.Path)
+		return server.ReadPolicyTests(c.Policy)
 	}
 	var files []policy.File
 	for _, p := range c.Cases {
@@ -131,7 +130,7 @@ func (c *policyTestCmd) files() ([]policy.File, error) {
 		if err != nil {
 			return nil, err
 		}
-		files = append(files, policy.File{Name: filepath.Base(p), Data: data})
+		files = append(files, policy.File{Name: p, Data: data})
 	}
 	return files, nil
 }
