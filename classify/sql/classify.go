@@ -63,7 +63,7 @@ func notUnderstood(text string, why sanitize.Clean) Result {
 		Why:     []countersign.Evidence{{Effect: countersign.Unknown, Why: why}},
 		Reason:  reason(text),
 	}
-	if len(text) <= MaxBytes && strings.IndexByte(text, 0) < 0 {
+	if scannable(text).IsZero() {
 		r.Credentials = lexicalCredentials(text)
 	} else {
 		r.Credentials = brokenCredentials(text)
@@ -140,9 +140,8 @@ func extent(text string, raw *pg.RawStmt) (start, end int) {
 	if raw.StmtLen > 0 {
 		end = start + int(raw.StmtLen)
 	}
-	const space = " \t\n\r\f\v;"
-	start += len(text[start:end]) - len(strings.TrimLeft(text[start:end], space))
-	end = start + len(strings.TrimRight(text[start:end], space))
+	start += len(text[start:end]) - len(strings.TrimLeft(text[start:end], " \t\n\r\f\v;"))
+	end = start + len(strings.TrimRight(text[start:end], " \t\n\r\f\v"))
 	return start, end
 }
 

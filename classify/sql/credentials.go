@@ -23,19 +23,23 @@ type credentials struct {
 	params   []int32
 }
 
-// credentialSuffixes end the names of columns, options, settings and arguments that hold credentials.
+// credentialSuffixes end the names of columns, options, settings and arguments that hold credentials;
+// underscores and hyphens in names do not count.
 var credentialSuffixes = []string{
-	"password", "passwd", "passphrase", "_pwd", "_pass", "secret", "token", "api_key", "apikey", "access_key",
-	"private_key", "secret_key", "encryption_key", "credential", "credentials", "password_hash", "passwd_hash",
-	"password_digest", "conninfo", "connection_string",
+	"password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "secretkey",
+	"encryptionkey", "credential", "credentials", "passwordhash", "passwdhash", "passworddigest", "conninfo",
+	"connectionstring",
 }
+
+var separators = strings.NewReplacer("_", "", "-", "")
 
 // isCredentialName reports whether what is called name holds a credential.
 func isCredentialName(name string) bool {
 	name = strings.TrimRight(strings.ToLower(name), "0123456789")
-	if name == "pwd" || name == "pass" || name == "psw" {
+	if name == "pwd" || name == "pass" || name == "psw" || strings.HasSuffix(name, "_pwd") || strings.HasSuffix(name, "_pass") {
 		return true
 	}
+	name = separators.Replace(name)
 	for _, s := range credentialSuffixes {
 		if strings.HasSuffix(name, s) {
 			return true
@@ -117,24 +121,40 @@ func (w *walker) insertCredentials(n *pg.InsertStmt, source *pg.SelectStmt) {
 				w.credential(items[i])
 			}
 		}
-		if i < len(source.TargetList) {
-			w.credential(source.TargetList[i].GetResTarget().GetVal())
-		}
+		w.selectedCredential(source, i)
 	}
 }
 
-// functionArguments are the arguments of functions that are credentials, by position; -1 is every one.
+// selectedCredential marks column i of a query, in every part of a UNION.
+func (w *walker) selectedCredential(n *pg.SelectStmt, i int) {
+	if n == nil {
+		return
+	}
+	if i < len(n.TargetList) {
+		w.credential(n.TargetList[i].GetResTarget().GetVal())
+	}
+	w.selectedCredential(n.Larg, i)
+	w.selectedCredential(n.Rarg, i)
+}
+
+// functionArguments are the arguments of functions that are credentials, by position; every is every
+// one, last the last.
 var functionArguments = map[string][]int{
 	"crypt": {0}, "hmac": {1}, "encrypt": {1}, "decrypt": {1}, "encrypt_iv": {1}, "decrypt_iv": {1},
 	"pgp_sym_encrypt": {1}, "pgp_sym_encrypt_bytea": {1}, "pgp_sym_decrypt": {1}, "pgp_sym_decrypt_bytea": {1},
 	"pgp_pub_decrypt": {1, 2}, "pgp_pub_decrypt_bytea": {1, 2},
-	"dblink_connect": {-1}, "dblink_connect_u": {-1}, "create_secret": {0}, "create_aws_credentials": {-1},
+	"dblink_connect": {last}, "dblink_connect_u": {last}, "create_secret": {0}, "create_aws_credentials": {every},
 }
+
+const (
+	every = -1
+	last  = -2
+)
 
 func (w *walker) functionCredentials(name string, n *pg.FuncCall) {
 	for _, i := range functionArguments[name] {
 		for j, arg := range n.Args {
-			if i == j || i == -1 {
+			if i == j || i == every || i == last && j == len(n.Args)-1 {
 				w.credential(arg)
 			}
 		}

@@ -11,24 +11,52 @@ import (
 
 // Limits on a text. Beyond them it is Unknown. They keep the parser, which recurses on the C stack
 // where an overflow would end the process, within about a tenth of that stack, and bound the memory
-// that one text takes to about 100 MB for a moment, and 1 MB for longer.
+// that one text takes to about 100 MB for a moment, and 1 MB for longer. The scanner takes time that
+// grows with the square of a run of operator characters, of which +++… and /*/*/*… are made.
 const (
-	MaxBytes      = 1 << 20 // of the text
-	MaxTokens     = 200_000 // words, numbers, operators, literals
-	MaxDepth      = 1_000   // levels of nesting, as nesting counts them
-	MaxStatements = 10_000
-	MaxObjects    = 1_000 // named by one statement
+	MaxBytes       = 1 << 20 // of the text
+	MaxTokens      = 200_000 // words, numbers, operators, literals
+	MaxDepth       = 1_000   // levels of nesting, as nesting counts them
+	MaxStatements  = 10_000
+	MaxObjects     = 1_000 // named by one statement
+	MaxOperatorRun = 256   // operator characters in a row, also where they are quoted
 
 	maxWhy = 64 // kept for one statement; further evidence adds its effect and no words
 )
 
-// refuse returns why a text must not be given to the parser, or nothing.
-func refuse(text string, s Settings) sanitize.Clean {
+// scannable returns why a text must not even be given to the scanner, or nothing.
+func scannable(text string) sanitize.Clean {
 	switch {
 	case len(text) > MaxBytes:
 		return sanitize.Format("the text is longer than %s bytes", sanitize.Int(MaxBytes))
-	case strings.IndexByte(text, 0) >= 0: // the parser would stop reading there, P1
+	case strings.IndexByte(text, 0) >= 0: // the scanner would stop reading there, P1
 		return sanitize.Const("the text contains a NUL byte")
+	case longestOperatorRun(text) > MaxOperatorRun:
+		return sanitize.Format("the text has more than %s operator characters in a row", sanitize.Int(MaxOperatorRun))
+	}
+	return sanitize.Clean{}
+}
+
+func longestOperatorRun(text string) int {
+	longest, run := 0, 0
+	for i := 0; i < len(text); i++ {
+		switch text[i] {
+		case '~', '!', '@', '#', '^', '&', '|', '`', '?', '+', '-', '*', '/', '%', '<', '>', '=':
+			run++
+			longest = max(longest, run)
+		default:
+			run = 0
+		}
+	}
+	return longest
+}
+
+// refuse returns why a text must not be given to the parser, or nothing.
+func refuse(text string, s Settings) sanitize.Clean {
+	if why := scannable(text); !why.IsZero() {
+		return why
+	}
+	switch {
 	case !s.UTF8:
 		return sanitize.Const("the session's client_encoding is not UTF8")
 	case !s.StandardConformingStrings:

@@ -274,6 +274,10 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 		w.effect(countersign.Unknown, sanitize.Format("EXECUTE of %s, which was prepared under another search_path", sanitize.Name(display(n.Name))))
 		return
 	}
+	if body.Tx != TxNone || body.Prepare != "" || body.Execute != "" || body.Deallocate != "" || body.DiscardAll {
+		// Only the protocol can prepare these, and what follows them would be misjudged.
+		w.effect(countersign.Unknown, sanitize.Const("EXECUTE of a statement that controls the transaction or other statements"))
+	}
 	w.absorbStatement(body)
 	w.userData = w.userData || !body.Facts.CatalogOnly
 	w.selectsTo = false

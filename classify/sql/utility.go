@@ -1,6 +1,8 @@
 package sql
 
 import (
+	"strings"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/countersign-dev/countersign"
@@ -32,7 +34,8 @@ func (w *walker) copyStmt(n *pg.CopyStmt) {
 	switch {
 	case n.IsProgram:
 		w.effect(countersign.Execute|moved, sanitize.Const("COPY runs a program on the server's host"))
-		w.object("program", n.Filename, countersign.Execute|moved)
+		program, _, _ := strings.Cut(strings.TrimSpace(n.Filename), " ") // its arguments may be secrets
+		w.object("program", program, countersign.Execute|moved)
 	case n.Filename != "":
 		w.effect(countersign.Execute|moved, sanitize.Const("COPY uses a file on the server's host"))
 		w.object("file", n.Filename, countersign.Execute|moved)

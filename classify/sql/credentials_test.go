@@ -1,0 +1,126 @@
+package sql
+
+import (
+	"fmt"
+	"slices"
+	"strings"
+	"testing"
+)
+
+// The literals in credential positions, exactly, quotes included (P7). In the texts they are the ones
+// that hold "hunter"; everything else must stay readable.
+func TestCredentials(t *testing.T) {
+	for _, text := range []string{
+		`CREATE ROLE bob LOGIN PASSWORD 'hunter2' VALID UNTIL '2030-01-01'`,
+		`CREATE USER bob WITH ENCRYPTED PASSWORD 'hunter2'`,
+		`ALTER ROLE bob PASSWORD E'hunt\'er2' SUPERUSER`,
+		`ALTER USER bob WITH PASSWORD $$hunter2$$`,
+		`ALTER USER bob PASSWORD $a$hunter'2$a$; SELECT 'plain'`,
+		`ALTER USER bob PASSWORD U&'hunter\0032'`,
+		"ALTER USER bob PASSWORD 'hunter'\n'2'",
+		`ALTER USER bob/*'x'*/PASSWORD/*'x'*/'hunter''2' -- 'y'`,
+		`SELECT 'ümläut'; ALTER USER bob PASSWORD 'hünter'`,
+		`ALTER USER bob PASSWORD NULL`,
+		`CREATE SERVER s FOREIGN DATA WRAPPER w OPTIONS (host 'example.org', password 'hunter2', api_token 'hunter3')`,
+		`ALTER SERVER s OPTIONS (SET host 'x', ADD sslpassword 'hunter2')`,
+		`CREATE USER MAPPING FOR bob SERVER s OPTIONS (user 'bob', password 'hunter2', whatever 'hunter3')`,
+		`ALTER USER MAPPING FOR bob SERVER s OPTIONS (SET password 'hunter2', DROP user)`,
+		`CREATE FOREIGN TABLE f (a int) SERVER s OPTIONS (table_name 'x', secret 'hunter2')`,
+		`ALTER FOREIGN TABLE f OPTIONS (SET password 'hunter2')`,
+		`CREATE SUBSCRIPTION s CONNECTION 'host=x password=hunter2' PUBLICATION p WITH (slot_name = 'x')`,
+		`ALTER SUBSCRIPTION s CONNECTION 'host=hunter'`,
+		`ALTER SYSTEM SET primary_conninfo = 'host=x password=hunter2'`,
+		`SET app.api_key = 'hunter2'`,
+		`SET my.password TO 'hunter2'`,
+		`ALTER ROLE bob SET app.token = 'hunter2'`,
+		`SELECT set_config('app.jwt_secret', 'hunter2', false), set_config('app.name', 'x', false)`,
+		`SELECT dblink_connect('c', 'host=x password=hunter2')`,
+		`SELECT dblink_connect_u('hunter')`,
+		`SELECT dblink('host=x user=hunter', 'SELECT 1')`,
+		`SELECT * FROM dblink('postgres://bob:hunter2@x/d', 'SELECT 1') AS t(a int)`,
+		`SELECT dblink_exec('c', 'ALTER ROLE bob PASSWORD ''hunter2''')`,
+		`SELECT * FROM users WHERE password = crypt('hunter2', 'hunter-salt')`,
+		`SELECT crypt('hunter2', gen_salt('bf'))`,
+		`SELECT pgp_sym_encrypt(data, 'hunter2', 'cipher-algo=aes256') FROM t`,
+		`SELECT pgp_sym_decrypt(data, 'hunter' || 'hunter2') FROM t`,
+		`SELECT hmac('data', 'hunter2', 'sha256'), encrypt('data', 'hunter3', 'aes')`,
+		`SELECT f(name => 'x', password => 'hunter2'), g(api_key := 'hunter3')`,
+		`INSERT INTO users (name, password, age) VALUES ('bob', 'hunter2', 5), ('eve', md5('hunter3'), 6)`,
+		`INSERT INTO users (name, "passwordHash", api_key) SELECT 'bob', 'hunter1', 'hunter2' UNION SELECT 'eve', 'hunter3', NULL`,
+		`INSERT INTO users (a) VALUES ('x') ON CONFLICT (a) DO UPDATE SET password = 'hunter2', b = 'y'`,
+		`UPDATE users SET password = 'hunter2', name = 'x' WHERE id = 'y'`,
+		`UPDATE users SET (name, password) = ('x', 'hunter2') WHERE id = 1`,
+		`UPDATE users SET pin = 'x' WHERE access_token = 'hunter2' AND name = 'y'`,
+		`SELECT * FROM users u WHERE u.password IN ('hunter2', 'hunter3') OR 'hunter4' = u."secret" OR u.token LIKE 'hunter%'`,
+		`SELECT 'hunter2' AS password, 'x' AS name`,
+		`MERGE INTO users u USING (VALUES (1)) v(id) ON u.id = v.id WHEN MATCHED THEN UPDATE SET password = 'hunter2'`,
+		`WITH x AS (UPDATE users SET password = 'hunter2' WHERE id = 1 RETURNING 1) SELECT 'y' FROM x`,
+		`EXPLAIN ANALYZE UPDATE users SET password = 'hunter2'`,
+		`PREPARE p AS UPDATE users SET password = 'hunter2', name = $1`,
+		`DO $$ BEGIN ALTER USER bob PASSWORD 'hunter2'; RAISE 'x'; END $$`,
+		`DO $body$ BEGIN EXECUTE 'ALTER USER bob PASSWORD ''hunter2'''; END $body$ LANGUAGE plpgsql`,
+		`DO 'BEGIN ALTER USER bob PASSWORD ''hunter2''; END'`,
+		`CREATE FUNCTION f() RETURNS void LANGUAGE plpgsql AS $$ BEGIN PERFORM dblink_connect('host=x password=hunter2'); PERFORM 'x'; END $$`,
+		`COPY t FROM PROGRAM 'curl http://example.org'`,
+		`SELECT 'password', 'my password is long', 'passwords'`,
+		`COMMENT ON COLUMN users.password IS 'the password'`,
+		`SELECT password FROM users WHERE name = 'bob' AND password_changed > 'x'`,
+		// Not parsed: from the tokens, or without them.
+		`ALTER USER bob PASWORD PASSWORD 'hunter2' 'x'`,
+		`CREATE USER bob SECRET PASSWORD = 'hunter2', name = 'x'`,
+		`ALTER USER bob PASSWORD 'hunter2' "x`,
+		`ALTER USER bob PASSWORD 'hunter2`,
+		"ALTER USER bob PASSWORD 'hunter2'\x00 'x'",
+	} {
+		r := Classify(text, normal, nil)
+		var got []string
+		rest := 0
+		var outside strings.Builder
+		for _, s := range r.Credentials {
+			got = append(got, text[s.Start:s.End])
+			outside.WriteString(text[rest:s.Start] + "•")
+			rest = s.End
+		}
+		outside.WriteString(text[rest:])
+		for _, word := range []string{"hunt", "hünt"} {
+			if strings.Contains(outside.String(), word) {
+				t.Errorf("%s\n  left %s", text, outside.String())
+			}
+		}
+		for _, g := range got {
+			if !strings.Contains(g, "hunt") && !strings.Contains(g, "hünt") {
+				t.Errorf("%s\n  %s is no credential", text, g)
+			}
+			if r.Parsed && !(strings.HasSuffix(g, "'") || strings.HasSuffix(g, "$")) {
+				t.Errorf("%s\n  %s is not a whole literal", text, g)
+			}
+		}
+	}
+}
+
+func TestCredentialParameters(t *testing.T) {
+	for text, want := range map[string][]int{
+		`INSERT INTO users (name, password) VALUES ($1, $2)`:                         {2},
+		`UPDATE users SET password = $3, name = $1 WHERE token = $2 AND name = $4`:   {2, 3},
+		`SELECT pgp_sym_decrypt(a, $1), crypt($2, password) FROM t WHERE id = $3`:    {1, 2},
+		`INSERT INTO users (password) SELECT $1 UNION SELECT $2`:                     {1, 2},
+		`SELECT set_config('app.secret', $1, false), set_config('app.x', $2, false)`: {1},
+		`SELECT $1`: nil,
+	} {
+		if got := Classify(text, normal, nil).CredentialParams; !slices.Equal(got, want) {
+			t.Errorf("%s: %v, want %v", text, got, want)
+		}
+	}
+}
+
+// No name, evidence or other Clean of a result holds a literal of the text.
+func TestNoLiteralLeaves(t *testing.T) {
+	for _, g := range readGolden(t) {
+		text := strings.ReplaceAll(g.text, "'x'", "'hunter2'")
+		r := Classify(text, normal, nil)
+		shown := fmt.Sprint(r.Why, r.Objects)
+		if strings.Contains(shown, "hunter2") {
+			t.Errorf("%s: %s", text, shown)
+		}
+	}
+}
