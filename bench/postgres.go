@@ -220,12 +220,12 @@ func selectRow(name string, got [][]sample, i int) []string {
 
 var tpsLine = regexp.MustCompile(`tps = ([0-9.]+) \(without initial connection time\)`)
 
-func (b *bench) pgbench(ctx context.Context, server *localpg.Server, t *target, mode string, clients, seconds int) (sample, error) {
+func (b *bench) pgbench(ctx context.Context, server *localpg.Server, t *target, mode string, clients, seconds int) (s sample, err error) {
 	dir, err := os.MkdirTemp(b.dir, "pgbench-")
 	if err != nil {
 		return sample{}, err
 	}
-	defer os.RemoveAll(dir)
+	defer func() { err = errors.Join(err, os.RemoveAll(dir)) }()
 	before, err := t.cpu()
 	if err != nil {
 		return sample{}, err
@@ -243,7 +243,7 @@ func (b *bench) pgbench(ctx context.Context, server *localpg.Server, t *target, 
 	if m == nil {
 		return sample{}, fmt.Errorf("no tps in\n%s", out)
 	}
-	s := sample{}
+
 	if s.tps, err = strconv.ParseFloat(string(m[1]), 64); err != nil {
 		return sample{}, err
 	}
