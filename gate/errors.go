@@ -31,7 +31,7 @@ func unavailable(err error) error {
 	}
 }
 
-func internalError(err error) error {
+func internalError(err error) *countersign.Error {
 	return &countersign.Error{
 		Kind:    countersign.ErrInternal,
 		Message: sanitize.Const("internal error"),

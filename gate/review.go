@@ -92,7 +92,7 @@ func (g *Gate) mayReview(by Reviewer) error {
 func (g *Gate) reviewRefused(rec Record, by Reviewer, v approval.Review, err error) error {
 	var told *countersign.Error
 	if !errors.As(err, &told) {
-		told = internalError(err).(*countersign.Error)
+		told = internalError(err)
 	}
 	g.counters.ReviewsRefused.Add(1)
 	g.note(requestEvent(countersign.ReviewRefused, rec,
