@@ -87,7 +87,6 @@ func (v *verification) locate(a anchor) {
 	type subtree struct {
 		level int
 		n     uint64
-		hash  tlog.Hash
 	}
 	var trees []subtree
 	var indexes []int64

@@ -20,16 +20,8 @@ const (
 // All conditions are judged before the first write, so a change that fails never needs undoing.
 func (s *Store) apply(p *pending, active *gate.Active, at time.Time) (wrote bool, fault error) {
 	c := &p.change
-	switch {
-	case c.PolicyRevision != 0 && c.PolicyRevision != active.PolicyRevision,
-		c.DirectoryRevision != 0 && c.DirectoryRevision != active.DirectoryRevision:
-		p.result = gate.ErrConflict
-	case !c.NotBefore.IsZero() && at.Before(c.NotBefore),
-		!c.Before.IsZero() && !at.Before(c.Before):
-		p.result = gate.ErrTime
-	}
-	if p.result != nil {
-		return false, nil
+	if p.result = judged(c, active, at); p.result != nil {
+		return false, nil //nolint:nilerr // the change's own result, not a fault of the transaction
 	}
 	switch {
 	case c.Insert != nil:
@@ -55,6 +47,19 @@ func (s *Store) apply(p *pending, active *gate.Active, at time.Time) (wrote bool
 		wrote = true
 	}
 	return wrote, fault
+}
+
+// judged returns the condition of a change that does not hold.
+func judged(c *gate.Change, active *gate.Active, at time.Time) error {
+	switch {
+	case c.PolicyRevision != 0 && c.PolicyRevision != active.PolicyRevision,
+		c.DirectoryRevision != 0 && c.DirectoryRevision != active.DirectoryRevision:
+		return gate.ErrConflict
+	case !c.NotBefore.IsZero() && at.Before(c.NotBefore),
+		!c.Before.IsZero() && !at.Before(c.Before):
+		return gate.ErrTime
+	}
+	return nil
 }
 
 // insert writes a new request, unless one with its id or key exists or a cap is reached.

@@ -20,8 +20,12 @@ import (
 	"github.com/countersign-dev/countersign/gate"
 )
 
-// crashFolder, in the environment, makes the test binary the process that is killed.
-const crashFolder = "COUNTERSIGN_TEST_CRASH_FOLDER"
+// In the environment these make the test binary another process: the one that is killed, and one that
+// only opens a store and says what comes of it.
+const (
+	crashFolder = "COUNTERSIGN_TEST_CRASH_FOLDER"
+	openFolder  = "COUNTERSIGN_TEST_OPEN_FOLDER"
+)
 
 func TestMain(m *testing.M) {
 	if dir := os.Getenv(crashFolder); dir != "" {
@@ -29,6 +33,15 @@ func TestMain(m *testing.M) {
 			fmt.Fprintln(os.Stderr, err)
 			os.Exit(1)
 		}
+		return
+	}
+	if dir := os.Getenv(openFolder); dir != "" {
+		s, err := Open(Options{Dir: filepath.Join(dir, "data"), KeysDir: filepath.Join(dir, "keys")})
+		if err != nil {
+			fmt.Fprintln(os.Stderr, err)
+			os.Exit(1)
+		}
+		_ = s.Close() // the test has failed
 		return
 	}
 	os.Exit(m.Run())

@@ -107,22 +107,8 @@ func (s *Store) newEpoch(outside trail.Checkpoint, why string, at time.Time) ([]
 // endRequests ends every pending and approved request: what was signed or withdrawn after the copy was
 // made is not known any more.
 func (s *Store) endRequests(at time.Time) ([]countersign.Event, error) {
-	rows, err := s.conn.QueryContext(background(), `SELECT seq, body FROM request WHERE state IN (?, ?) ORDER BY seq`,
-		string(approval.Pending), string(approval.Approved))
+	requests, err := s.openRequests()
 	if err != nil {
-		return nil, err
-	}
-	requests := map[int64]approval.Request{}
-	for rows.Next() {
-		var seq int64
-		var body []byte
-		var r approval.Request
-		if err := errors.Join(rows.Scan(&seq, &body), json.Unmarshal(body, &r)); err != nil {
-			return nil, errors.Join(err, rows.Close())
-		}
-		requests[seq] = r
-	}
-	if err := errors.Join(rows.Err(), rows.Close()); err != nil {
 		return nil, err
 	}
 	why := sanitize.Const("the gateway's store was restored from an older copy")
@@ -154,6 +140,27 @@ func (s *Store) endRequests(at time.Time) ([]countersign.Event, error) {
 		events = append(events, ev)
 	}
 	return events, nil
+}
+
+// openRequests reads the requests that are pending or approved, by their place in the table.
+func (s *Store) openRequests() (map[int64]approval.Request, error) {
+	rows, err := s.conn.QueryContext(background(), `SELECT seq, body FROM request WHERE state IN (?, ?)`,
+		string(approval.Pending), string(approval.Approved))
+	if err != nil {
+		return nil, err
+	}
+	defer func() { _ = rows.Close() }() // its error is rows.Err's
+	requests := map[int64]approval.Request{}
+	for rows.Next() {
+		var seq int64
+		var body []byte
+		var r approval.Request
+		if err := errors.Join(rows.Scan(&seq, &body), json.Unmarshal(body, &r)); err != nil {
+			return nil, err
+		}
+		requests[seq] = r
+	}
+	return requests, rows.Err()
 }
 
 // opened is the event of this start.

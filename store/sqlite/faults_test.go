@@ -6,17 +6,21 @@ import (
 	"errors"
 	"fmt"
 	"io"
+	"io/fs"
 	"os"
+	"os/exec"
 	"path/filepath"
 	"strings"
 	"sync"
 	"sync/atomic"
+	"syscall"
 	"testing"
 	"time"
 
 	sqlite3 "modernc.org/sqlite/lib"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/approval"
 	"github.com/countersign-dev/countersign/gate"
 	"github.com/countersign-dev/countersign/store/keys"
 	"github.com/countersign-dev/countersign/trail"
@@ -458,6 +462,97 @@ func TestKeysAndStoreBelongTogether(t *testing.T) {
 		must(t, os.RemoveAll(filepath.Join(f.keys, "sealing")))
 		refused(t, f.options(), "sealing key")
 	})
+}
+
+// TestSealingKeysGo follows the daily sealing keys: each is kept while a request needs it, and deleted
+// once that has ended and the day after has passed.
+func TestSealingKeysGo(t *testing.T) {
+	f := newFolders(t)
+	o := f.options()
+	now := time.Date(2026, 3, 1, 23, 0, 0, 0, time.UTC)
+	o.Clock = func() time.Time { return now }
+	s := openTest(t, o)
+	days := func() string {
+		entries, err := os.ReadDir(filepath.Join(f.keys, "sealing"))
+		must(t, err)
+		var names []string
+		for _, e := range entries {
+			names = append(names, strings.TrimSuffix(e.Name(), ".key"))
+		}
+		return strings.Join(names, " ")
+	}
+	open := func(id string) {
+		c := insert(s, id)
+		if _, err := tryCommit(s, c); err != nil {
+			t.Fatal(err)
+		}
+	}
+	open("req_1")
+	now = now.Add(24 * time.Hour)
+	open("req_2")
+	now = now.Add(48 * time.Hour)
+	must(t, s.dropSealingKeys())
+	if days() != "2026-03-01 2026-03-02" {
+		t.Errorf("keys of %s; want both, since both requests are pending", days())
+	}
+	r, err := s.Request(ctx, "req_1")
+	must(t, err)
+	r.Request.State = approval.Expired
+	if _, err := tryCommit(s, gate.Change{Update: &gate.Update{Revision: 1, Request: r.Request}}); err != nil {
+		t.Fatal(err)
+	}
+	must(t, s.dropSealingKeys())
+	if days() != "2026-03-02" {
+		t.Errorf("keys of %s; want 2026-03-02 only", days())
+	}
+	must(t, s.Close())
+	s = openTest(t, o)
+	if r, err := s.Request(ctx, "req_2"); err != nil || string(r.Nonce) != "the nonce of req_2" {
+		t.Errorf("the nonce of a pending request of another day: %q, %v", r.Nonce, err)
+	}
+}
+
+// TestReadOnly opens a store whose file, and one whose folder, this user may not write.
+func TestReadOnly(t *testing.T) {
+	for name, take := range map[string]func(f folders) error{
+		"file":   func(f folders) error { return os.Chmod(filepath.Join(f.data, databaseFile), 0o400) },
+		"folder": func(f folders) error { return os.Chmod(f.data, 0o500) },
+	} {
+		f := made(t)
+		must(t, take(f))
+		t.Cleanup(func() { _ = os.Chmod(f.data, 0o700) }) // so that it can be removed
+		out := openAsNobody(t, f)
+		if !strings.Contains(out, "the user that runs the gateway must be able to write") {
+			t.Errorf("read-only %s: %s", name, out)
+		}
+	}
+}
+
+// openAsNobody opens the folders' store in a process that is not root, and returns what that says.
+func openAsNobody(t *testing.T, f folders) string {
+	t.Helper()
+	root := filepath.Dir(f.data)
+	self, err := os.Executable()
+	must(t, err)
+	binary := filepath.Join(root, "opener")
+	copyFile(t, self, binary)
+	must(t, os.Chmod(binary, 0o700))
+	cmd := exec.Command(binary)
+	cmd.Dir = root
+	cmd.Env = append(os.Environ(), openFolder+"="+root)
+	if os.Getuid() == 0 {
+		const nobody = 65534
+		cmd.SysProcAttr = &syscall.SysProcAttr{Credential: &syscall.Credential{Uid: nobody, Gid: nobody}}
+		must(t, filepath.WalkDir(root, func(path string, _ fs.DirEntry, err error) error {
+			return errors.Join(err, os.Chown(path, nobody, nobody))
+		}))
+		must(t, os.Chmod(filepath.Dir(root), 0o711)) // the test's own folder above
+	}
+	out, err := cmd.CombinedOutput()
+	if err == nil {
+		t.Errorf("the store opened: %s", out)
+	}
+	return string(out)
 }
 
 // TestFirstStartCutShort ends a first start at each step; the next one begins anew.

@@ -268,13 +268,11 @@ func (x *index) add(ctx context.Context, terms []term, next int64) error {
 	if err != nil {
 		return err
 	}
+	defer func() { _ = stmt.Close() }() // it ends with the transaction
 	for _, t := range terms {
 		if _, err := stmt.ExecContext(ctx, t.word, t.part); err != nil {
 			return err
 		}
-	}
-	if err := stmt.Close(); err != nil {
-		return err
 	}
 	if _, err := tx.ExecContext(ctx, `UPDATE progress SET next = ?`, next); err != nil {
 		return err

@@ -132,6 +132,9 @@ func (s *Store) open() error {
 	if err := s.publish(); err != nil {
 		return err
 	}
+	if err := s.dropSealingKeys(); err != nil {
+		return err
+	}
 	return s.ring.Settle()
 }
 

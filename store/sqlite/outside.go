@@ -97,16 +97,22 @@ func (s *Store) keepOutside() {
 	defer s.aside.Done()
 	tick := time.NewTicker(time.Second)
 	defer tick.Stop()
+	hour := time.NewTicker(time.Hour)
+	defer hour.Stop()
 	for {
 		select {
 		case <-s.closing:
 			return
+		case <-hour.C:
+			if err := s.dropSealingKeys(); err != nil {
+				s.log.Error("cannot delete old sealing keys", "error", err)
+			}
 		case <-tick.C:
 			if s.failed() != nil {
 				continue
 			}
 			if err := s.files.check(); err != nil {
-				s.fault(err)
+				_ = s.fault(err) // nobody waits for it; the next change is told
 				continue
 			}
 			if err := s.writeOutside(false); err != nil {
@@ -114,6 +120,28 @@ func (s *Store) keepOutside() {
 			}
 		}
 	}
+}
+
+// dropSealingKeys deletes the sealing keys of past days that no request needs any more. A day is kept
+// past its end, since a nonce may have been sealed under its key and still be on its way into the store.
+func (s *Store) dropSealingKeys() error {
+	rows, err := s.reader.QueryContext(background(), `SELECT DISTINCT sealing_key FROM request WHERE nonce IS NOT NULL`)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = rows.Close() }() // its error is rows.Err's
+	needed := map[string]bool{}
+	for rows.Next() {
+		var name string
+		if err := rows.Scan(&name); err != nil {
+			return err
+		}
+		needed[name] = true
+	}
+	if err := rows.Err(); err != nil {
+		return err
+	}
+	return s.ring.DropSealing(s.Now().Add(-24*time.Hour), needed)
 }
 
 // replaceFile writes a file whole or not at all, durably.

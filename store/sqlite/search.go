@@ -244,7 +244,7 @@ func (m *matcher) add(found *[]trail.Found, at int64, raw []byte) error {
 // Story returns every event about an action, a request or a session, oldest first. The story of an
 // action holds that of its request, and the story of a request that of its actions.
 func (s *Store) Story(ctx context.Context, id string) ([]trail.Found, error) {
-	field := ""
+	var field string
 	switch {
 	case strings.HasPrefix(id, "act_"):
 		field = countersign.FieldAction

@@ -55,7 +55,7 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 			WHERE seq = ?`},
 		{&st.noParty, `DELETE FROM party WHERE request = ?`},
 	} {
-		stmt, err := conn.PrepareContext(ctx, p.text)
+		stmt, err := conn.PrepareContext(ctx, p.text) //nolint:sqlclosecheck // close closes them all
 		if err != nil {
 			return nil, errors.Join(fmt.Errorf("prepare %q: %w", p.text, err), st.close())
 		}
