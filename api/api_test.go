@@ -46,7 +46,9 @@ func (f *fakeTrail) Search(_ context.Context, q trail.Query) ([]trail.Found, err
 	f.asked = q
 	return f.found[:min(len(f.found), q.Limit)], f.broken
 }
+
 func (f *fakeTrail) Story(context.Context, string) ([]trail.Found, error) { return f.found, f.broken }
+
 func (f *fakeTrail) Prove(context.Context, uint64) ([]byte, error) {
 	return []byte("a proof"), f.broken
 }
@@ -581,9 +583,14 @@ func TestMethodsAndPathsThatAreNot(t *testing.T) {
 		method, path string
 		want         int
 	}{
-		{"DELETE", "/api/v1/requests", 405}, {"GET", "/api/v1/requests/req_x/approve", 405}, {"GET", "/api/v1/nothing", 404},
-		{"GET", "/docs", 404}, {"GET", "/api/v1/requests/..%2f..%2fx", 422}, {"GET", "/api/v1/requests/" + strings.Repeat("a", 300), 422},
-		{"GET", "/api/v1/requests?limit=100000", 422}, {"GET", "/api/v1/requests?state=nonsense", 422},
+		{"DELETE", "/api/v1/requests", 405},
+		{"GET", "/api/v1/requests/req_x/approve", 405},
+		{"GET", "/api/v1/nothing", 404},
+		{"GET", "/docs", 404},
+		{"GET", "/api/v1/requests/..%2f..%2fx", 422},
+		{"GET", "/api/v1/requests/" + strings.Repeat("a", 300), 422},
+		{"GET", "/api/v1/requests?limit=100000", 422},
+		{"GET", "/api/v1/requests?state=nonsense", 422},
 	} {
 		if status, text := r.do(c.method, c.path, r.tokens["ben/review"], "", nil); status != c.want || !strings.Contains(text, `"kind"`) {
 			t.Errorf("%s %s: %d, want %d: %s", c.method, c.path, status, c.want, text)

@@ -175,8 +175,13 @@ func (a *API) search(ctx context.Context, who caller, in *searchInput) (*eventsO
 func (a *API) shownQuery(q trail.Query) sanitize.Clean {
 	parts := []sanitize.Clean{sanitize.Const("trail search")}
 	for _, f := range []struct{ name, value string }{
-		{"type", q.Type}, {"principal", q.Principal}, {"resource", q.Resource}, {"request", q.Request},
-		{"action", q.Action}, {"session", q.Session}, {"text", q.Text},
+		{"type", q.Type},
+		{"principal", q.Principal},
+		{"resource", q.Resource},
+		{"request", q.Request},
+		{"action", q.Action},
+		{"session", q.Session},
+		{"text", q.Text},
 	} {
 		if f.value != "" {
 			parts = append(parts, sanitize.Format("%s=%s", sanitize.Name(f.name), a.o.Sanitizer.Text(strconv.Quote(f.value))))
