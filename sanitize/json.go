@@ -45,8 +45,7 @@ func (c *scanner) json() bool {
 	if !jsonStart(c.t, c.i) || c.jsonSpent > len(c.t)+4096 {
 		return false
 	}
-	var backing [16]jsonLevel
-	j := jsonReader{scanner: c, pos: c.i, stack: backing[:0]}
+	j := jsonReader{scanner: c, pos: c.i, stack: make([]jsonLevel, 0, 4)}
 	mark, start := len(c.out), c.i
 	ok := j.read()
 	if !ok {
@@ -304,9 +303,12 @@ func (j *jsonReader) text(a, b int, m mode) {
 		j.mode = old
 		return
 	}
-	sub := scanner{t: t, base: j.base + a, mode: j.mode | m, views: j.views, out: j.out, at: -1, userinfo: -1}
-	sub.run()
-	j.out = sub.out
+	// The string is scanned by the same scanner, whose state is put back after.
+	outer := *j.scanner
+	*j.scanner = scanner{t: t, base: outer.base + a, mode: outer.mode | m, views: outer.views, out: outer.out, at: -1, userinfo: -1}
+	j.run()
+	outer.out = j.out
+	*j.scanner = outer
 }
 
 var scalarEnd = chars(",]} \t\r\n")

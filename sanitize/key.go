@@ -1,6 +1,9 @@
 package sanitize
 
-import "strings"
+import (
+	"bytes"
+	"strings"
+)
 
 // position is what a name says about the value under it. The zero position says nothing.
 type position struct {
@@ -14,12 +17,15 @@ type position struct {
 
 func (p position) none() bool { return p.kind == "" }
 
-// secretNames are what the name of a secret ends in, written without separators and in lower case.
-// Longer ones stand before those they end in.
-var secretNames = []struct {
+// secretRule says what a name that ends in suffix names.
+type secretRule struct {
 	suffix string
 	position
-}{
+}
+
+// secretNames are what the name of a secret ends in, written without separators and in lower case.
+// Longer ones stand before those they end in.
+var secretNames = []secretRule{
 	{"password", position{kind: Password}},
 	{"passwd", position{kind: Password}},
 	{"passphrase", position{kind: Password}},
@@ -94,80 +100,147 @@ var personalNames = []struct {
 	{"iban", IBAN},
 }
 
-// tailWords may follow the name of a secret without changing what it names: password_confirmation.
+// tailWords may follow the name of a secret without changing what it names: password_confirmation. Of
+// base64 the digits are not looked at.
 var tailWords = []string{
 	"hash", "digest", "confirmation", "confirm", "again", "repeat", "verify", "plain", "plaintext", "value",
-	"encrypted", "hashed", "base64", "string", "old", "new", "current", "text",
+	"encrypted", "hashed", "base", "string", "old", "new", "current", "text",
 }
 
 // maxName is how much of a name is looked at, from its end.
 const maxName = 64
 
-// nameRoots is one string of every secret name: a name that holds none of them is passed over at once.
-var nameRoots = []string{"pas", "pwd", "pswd", "secret", "token", "key", "auth", "cookie", "cred", "jwt", "cvv", "cvc", "otp", "wort", "signature", "contrasena"}
+// nameRoots are what every name of a secret with a tail holds.
+var nameRoots = []string{"pas", "pwd", "pswd", "secret", "token", "key", "kennwort"}
+
+// endings are the pairs of letters that names of a sort end in. Most names are passed over by their ending.
+type endings [26 * 26]bool
+
+func (e *endings) add(name string) { e[ending(name[len(name)-2], name[len(name)-1])] = true }
+
+// ending numbers a pair of small letters.
+func ending(a, b byte) int { return int(a-'a')*26 + int(b-'a') }
+
+// has reports whether a name of the sort could end as raw does.
+func (e *endings) has(raw string) bool {
+	i := len(raw)
+	for i > 0 && !letters[raw[i-1]] {
+		i-- // digits and separators at the end say nothing
+	}
+	if i < 2 {
+		return false
+	}
+	a, b := lower(raw[i-2]), lower(raw[i-1])
+	return a < 'a' || e[ending(a, b)]
+}
+
+var secretEndings, personalEndings = func() (secrets, personal endings) {
+	for _, n := range secretNames {
+		secrets.add(n.suffix)
+	}
+	for n := range wholeNames {
+		secrets.add(n)
+	}
+	for _, n := range tailWords {
+		secrets.add(n)
+	}
+	for _, n := range personalNames {
+		personal.add(n.suffix)
+	}
+	return secrets, personal
+}()
+
+// secretByEnding holds the rules for names that end in the same two letters.
+var secretByEnding = func() (by [26 * 26][]secretRule) {
+	for _, n := range secretNames {
+		i := ending(n.suffix[len(n.suffix)-2], n.suffix[len(n.suffix)-1])
+		by[i] = append(by[i], n)
+	}
+	return by
+}()
 
 // classify says what a name says about its value. raw is a key, column, variable, header, or flag name.
 func classify(raw string) position {
-	var joined, split [maxName]byte
-	j, s := fold(raw, &joined, &split)
-	name, words := string(joined[:j]), string(split[:s])
-	if !hasRoot(name) {
+	if !secretEndings.has(raw) {
 		return position{}
 	}
+	var joined, split [maxName]byte
+	j, s := fold(raw, &joined, &split)
+	name, words := joined[:j], split[:s]
 	if p := secretName(name, words); !p.none() {
 		return p
 	}
+	if !hasRoot(name) {
+		return position{}
+	}
 	// password_hash, secretString: the tail says in which form.
 	for _, tail := range tailWords {
-		if stem, ok := strings.CutSuffix(name, tail); ok && len(stem) >= 3 {
-			p := secretName(stem, strings.TrimRight(strings.TrimSuffix(words, tail), " "))
-			if p.kind == Password || p.kind == APIKey || p.kind == Secret || p.kind == Token {
-				return p
-			}
+		if !endsIn(name, tail) || len(name) < len(tail)+3 {
+			continue
+		}
+		p := secretName(name[:j-len(tail)], bytes.TrimRight(words[:s-len(tail)], " "))
+		if p.kind == Password || p.kind == APIKey || p.kind == Secret || p.kind == Token {
+			return p
 		}
 	}
 	return position{}
 }
 
-func secretName(name, words string) position {
-	for _, n := range secretNames {
-		if strings.HasSuffix(name, n.suffix) {
-			n.directory = name == "pwd" || name == "oldpwd"
-			if n.suffix == "token" && strings.Contains(words, " ") {
-				n.weak = false // csrf_token, x-vault-token: a compound is a name
+func endsIn(name []byte, suffix string) bool {
+	return len(name) >= len(suffix) && string(name[len(name)-len(suffix):]) == suffix
+}
+
+func secretName(name, words []byte) position {
+	if len(name) < 2 {
+		return position{}
+	}
+	if a, b := name[len(name)-2], name[len(name)-1]; a >= 'a' && b >= 'a' {
+		rules := secretByEnding[ending(a, b)]
+		for i := range rules {
+			rule := &rules[i]
+			if !endsIn(name, rule.suffix) {
+				continue
 			}
-			if n.suffix == "secret" && strings.Contains(words, " ") {
-				n.weak = false
+			p := rule.position
+			p.directory = string(name) == "pwd" || string(name) == "oldpwd"
+			if rule.suffix == "token" || rule.suffix == "secret" {
+				// csrf_token, x-vault-token: a compound is a name.
+				p.weak = bytes.IndexByte(words, ' ') < 0
 			}
-			return n.position
+			return p
 		}
 	}
-	last := words[strings.LastIndexByte(words, ' ')+1:]
-	p := wholeNames[last]
-	if last != words {
-		p.weak = p.weak && last == "auth"
+	last := words[bytes.LastIndexByte(words, ' ')+1:]
+	p := wholeNames[string(last)]
+	if len(last) < len(words) {
+		p.weak = p.weak && string(last) == "auth"
 	}
 	return p
 }
 
 // classifyPersonal says which personal data the value under a name is.
 func classifyPersonal(raw string) (Kind, bool) {
+	if !personalEndings.has(raw) {
+		return "", false
+	}
 	var joined, split [maxName]byte
-	j, _ := fold(raw, &joined, &split)
-	name := string(joined[:j])
+	j, s := fold(raw, &joined, &split)
 	for _, n := range personalNames {
-		if strings.HasSuffix(name, n.suffix) && (n.suffix != "ssn" || j == 3 || len(raw) > j) {
+		if endsIn(joined[:j], n.suffix) && (n.kind != SSN || j != s || j == len(n.suffix)) {
 			return n.kind, true
 		}
 	}
 	return "", false
 }
 
-// fold writes the last maxName letters and digits of raw in lower case, once joined, and once with a
-// space between words ("dbPassword", "DB-PASSWORD" and "db.password" are all "db password").
-// Digits at the end (password1) are dropped.
+// fold writes the letters and digits of the end of raw in lower case, once joined, and once with a space
+// between words ("dbPassword", "DB-PASSWORD" and "db.password" are all "db password"). Digits at the end
+// (password1) are dropped.
 func fold(raw string, joined, split *[maxName]byte) (j, s int) {
-	raw = strings.TrimRight(raw[max(0, len(raw)-maxName/2):], "0123456789_-.")
+	raw = raw[max(0, len(raw)-maxName/2):]
+	for len(raw) > 0 && !letters[raw[len(raw)-1]] {
+		raw = raw[:len(raw)-1]
+	}
 	gap := false
 	for i := 0; i < len(raw); i++ {
 		b := raw[i]
@@ -188,9 +261,9 @@ func fold(raw string, joined, split *[maxName]byte) (j, s int) {
 	return j, s
 }
 
-func hasRoot(name string) bool {
+func hasRoot(name []byte) bool {
 	for _, root := range nameRoots {
-		if strings.Contains(name, root) {
+		if bytes.Contains(name, []byte(root)) {
 			return true
 		}
 	}

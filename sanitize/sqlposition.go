@@ -107,7 +107,8 @@ func (p *sqlPositions) name(w string, quoted bool) (reverse column) {
 	p.reverse, p.namedNow, p.direct = false, false, false
 	op := p.op
 	p.last, p.op = sqlIdent, 0
-	if !quoted && p.keyword(strings.ToLower(w), strings.ToLower(before)) || cast {
+	var buf [maxKeyword]byte
+	if !quoted && len(w) <= maxKeyword && p.keyword(lowered(w, &buf), before) || cast {
 		return column{}
 	}
 	p.key, p.direct = columnOf(w), true
@@ -127,9 +128,20 @@ func (p *sqlPositions) name(w string, quoted bool) (reverse column) {
 	return column{}
 }
 
+// maxKeyword is the length of the longest keyword that matters here.
+const maxKeyword = 16
+
+// lowered writes w in lower case.
+func lowered(w string, buf *[maxKeyword]byte) []byte {
+	for i := range len(w) {
+		buf[i] = lower(w[i])
+	}
+	return buf[:len(w)]
+}
+
 // keyword acts on the keywords that begin, carry on or end an expression. before is the one before.
-func (p *sqlPositions) keyword(w, before string) bool {
-	switch w {
+func (p *sqlPositions) keyword(word []byte, before string) bool {
+	switch w := string(word); w {
 	case "and", "or", "where", "returning", "group", "order", "limit", "offset", "having", "union", "intersect", "except",
 		"when", "then", "else", "end", "on", "as", "for", "window", "using", "do", "conflict", "with":
 		p.endExpr()
@@ -138,7 +150,7 @@ func (p *sqlPositions) keyword(w, before string) bool {
 			p.rows.state = rowNone
 		}
 	case "from":
-		if before == "distinct" {
+		if strings.EqualFold(before, "distinct") {
 			p.beginExpr()
 			return true
 		}

@@ -320,7 +320,7 @@ func (c *scanner) list(i int, p position) {
 		}
 		end := closeQuote(t, start, open)
 		c.credential(start, end, p)
-		i = end + len(open)
+		i = run(t, end, len(open), &backslash) + 1
 	}
 	c.i = max(c.i, min(i, len(t)))
 }

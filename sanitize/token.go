@@ -85,12 +85,27 @@ var rulesByFirst = func() (by [256][]tokenRule) {
 	return by
 }()
 
+// tokenSecond holds, for the first byte of a word, the second bytes of the tokens that begin so: most words
+// are passed over by their first two bytes.
+var tokenSecond = func() (by [256]*charset) {
+	for _, r := range append(tokenRules, tokenRule{prefix: "eyJ"}, tokenRule{prefix: "SG."}) {
+		if by[r.prefix[0]] == nil {
+			by[r.prefix[0]] = &charset{}
+		}
+		by[r.prefix[0]][r.prefix[1]] = true
+	}
+	return by
+}()
+
 // maxProof is how much of a body a proof looks at.
 const maxProof = 128
 
 // matchToken returns the kind and end of the token of a known form at t[i], which starts a word, or -1.
 func matchToken(t string, i int) (Kind, int) {
-	if i >= len(t) {
+	if i+1 >= len(t) {
+		return "", -1
+	}
+	if second := tokenSecond[t[i]]; second == nil || !second[t[i+1]] {
 		return "", -1
 	}
 	for k := range rulesByFirst[t[i]] {
