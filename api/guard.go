@@ -1,6 +1,7 @@
 package api
 
 import (
+	"errors"
 	"net"
 	"net/http"
 	"net/netip"
@@ -24,7 +25,7 @@ func (a *API) guard(mux *http.ServeMux) http.Handler {
 		defer func() {
 			// One request's bug must not be another's; net/http's own way of ending a response goes on.
 			if p := recover(); p != nil {
-				if p == http.ErrAbortHandler {
+				if err, ok := p.(error); ok && errors.Is(err, http.ErrAbortHandler) {
 					panic(p)
 				}
 				a.o.Logger.Error("a handler panicked", "path", a.o.Sanitizer.Text(r.URL.Path), "panic", a.o.Sanitizer.Text(panicText(p)))

@@ -309,11 +309,12 @@ func (s *Server) abandon() {
 	if s.pgLn != nil {
 		s.pgLn.Close()
 	}
+	// Why the start failed is what is told.
 	if s.gate != nil {
-		s.gate.Close()
+		_ = s.gate.Close()
 	}
 	if s.store != nil {
-		s.store.Close()
+		_ = s.store.Close()
 	}
 }
 

@@ -68,8 +68,13 @@ func (c *connectCmd) exec(s *sys, p *proxy, ln net.Listener, port int) error {
 
 	ctx, stop := context.WithCancel(context.WithoutCancel(s.ctx))
 	defer stop()
-	served := make(chan error, 1)
-	go func() { served <- p.serve(ctx, ln) }()
+	served := make(chan struct{})
+	go func() {
+		defer close(served)
+		if err := p.serve(ctx, ln); err != nil {
+			tell(s, err)
+		}
+	}()
 
 	cmd := exec.Command(c.Command[0], c.Command[1:]...)
 	cmd.Stdin, cmd.Stdout, cmd.Stderr = s.in, s.out, s.err

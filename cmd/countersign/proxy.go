@@ -110,7 +110,11 @@ func (p *proxy) handle(ctx context.Context, c net.Conn) error {
 	if err := p.present(c, g); err != nil {
 		return err
 	}
-	return errors.Join(c.SetDeadline(time.Time{}), g.SetDeadline(time.Time{}), splice(c, g))
+	if err := errors.Join(c.SetDeadline(time.Time{}), g.SetDeadline(time.Time{})); err != nil {
+		return err
+	}
+	splice(c, g)
+	return nil
 }
 
 // dial connects to the gateway, by TLS where the token would leave this machine.
@@ -123,11 +127,11 @@ func (p *proxy) dial(ctx context.Context) (net.Conn, error) {
 		return g, err
 	}
 	answer := make([]byte, 1)
-	if err := g.SetDeadline(time.Now().Add(handshakeTimeout)); err == nil {
+	if err = g.SetDeadline(time.Now().Add(handshakeTimeout)); err == nil {
 		_, err = g.Write(frame(binary.BigEndian.AppendUint32(nil, codeSSL)))
-		if err == nil {
-			_, err = io.ReadFull(g, answer)
-		}
+	}
+	if err == nil {
+		_, err = io.ReadFull(g, answer)
 	}
 	if err != nil || answer[0] != 'S' {
 		g.Close()
@@ -245,7 +249,7 @@ func readMessage(r io.Reader, most uint32) (kind byte, body []byte, err error) {
 }
 
 // splice passes bytes both ways until one side ends.
-func splice(a, b net.Conn) error {
+func splice(a, b net.Conn) {
 	done := make(chan error, 2)
 	pass := func(to, from net.Conn) {
 		_, err := io.Copy(to, from)
@@ -255,9 +259,7 @@ func splice(a, b net.Conn) error {
 	}
 	go pass(a, b)
 	go pass(b, a)
-	<-done
-	<-done
-	return nil // an end is an end; each side has been told by the other's own words
+	_, _ = <-done, <-done // an end is an end; each side has been told by the other's own words
 }
 
 // refuse tells a client why, as a server would.

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"errors"
 	"io"
 	"net/http"
 	"os"
@@ -52,18 +53,12 @@ func cmdExits(ts *testscript.TestScript, neg bool, args []string) {
 	err = ts.Exec(args[1], args[2:]...)
 	got := 0
 	var exit *exec.ExitError
-	if asExit(err, &exit) {
+	if errors.As(err, &exit) {
 		got = exit.ExitCode()
 	}
 	if got != want {
 		ts.Fatalf("exit code %d; want %d", got, want)
 	}
-}
-
-func asExit(err error, exit **exec.ExitError) bool {
-	e, ok := err.(*exec.ExitError) //nolint:errorlint // testscript returns it as it is
-	*exit = e
-	return ok
 }
 
 // gateway is a running `countersign serve` of a script.
