@@ -6,9 +6,10 @@ import "github.com/countersign-dev/countersign"
 type Name struct{ Schema, Name string }
 
 // Catalog is a snapshot of what the server has, as far as it decides what a text does. Its maps hold
-// everything outside pg_catalog that the session can see: what a map lacks does not exist, and a text
-// that names it is Unknown. Objects in the session's temporary schema are under the schema "pg_temp".
-// A Catalog is immutable once given to a Classifier.
+// everything outside pg_catalog and information_schema that the session can see. A relation that
+// Relations lacks is Unknown; a function, operator or type that its map lacks is Execute. Objects in the
+// session's temporary schema are under the schema "pg_temp". A Catalog is immutable once given to a
+// Classifier.
 type Catalog struct {
 	Version   int    // as server_version_num; 150018
 	User      string // the role that "$user" in search_path stands for

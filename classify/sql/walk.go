@@ -90,7 +90,7 @@ type walker struct {
 	plain     bool // relations were taken for plain tables
 
 	at  place
-	ctx context
+	ctx scope
 }
 
 // place is the message being walked.
@@ -100,8 +100,8 @@ type place struct {
 	done  bool // its children were walked
 }
 
-// context is what a message inherits from those around it.
-type context struct {
+// scope is what a message inherits from those around it.
+type scope struct {
 	use          countersign.Effects // what a relation named here suffers
 	kind         string              // and what kind of object it is
 	ddl          bool                // in a definition: types and names are stored, not used
