@@ -209,6 +209,25 @@ func forge(t *testing.T, to string, change func(string) string) string {
 	return s.URL
 }
 
+// TestConfirmIsTheWordOfThePersonActedFor: he confirms with approve, and fills no seat by it.
+func TestConfirmIsTheWordOfThePersonActedFor(t *testing.T) {
+	w := newWorld(t)
+	w.SetPolicy(gatetest.Policy + `
+  - name: own-agents
+    match: {resource: {env: prod}, principal: {kind: agent}, effects: [write]}
+    then: {confirm: true}
+`)
+	id := w.ask("UPDATE orders SET paid = true WHERE id = 7")
+	ana := w.as("ana", "y\n", "approve", string(id))
+	if ana.code != exitOK || w.state(id) != approval.Pending {
+		t.Fatalf("ana: %d, %s\n%s%s", ana.code, w.state(id), ana.out, ana.err)
+	}
+	wantAll(t, ana.out, "confirmation by ana", "on your behalf?", "You have confirmed", "Still needed: 1 of dba")
+	if ben := w.as("ben", "y\n", "approve", string(id)); ben.code != exitOK || w.state(id) != approval.Approved {
+		t.Fatalf("ben: %d, %s\n%s", ben.code, w.state(id), ben.err)
+	}
+}
+
 func TestWaitEndsWithTheAnswer(t *testing.T) {
 	w := newWorld(t)
 	id := w.ask("UPDATE orders SET paid = true WHERE id = 7")
