@@ -1,8 +1,3 @@
-// Package sanitize turns raw text into Clean text: text from which secrets, credentials and personal
-// data have been replaced, and which alone may be stored, logged, shown or sent.
-//
-// It promises (P7) that no value standing in a credential position, and no value that its detectors
-// know, is in a Clean. It does not promise to find what looks like nothing in particular.
 package sanitize
 
 import (

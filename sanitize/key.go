@@ -111,7 +111,7 @@ var tailWords = []string{
 const maxName = 64
 
 // nameRoots are what every name of a secret with a tail holds.
-var nameRoots = []string{"pas", "pwd", "pswd", "secret", "token", "key", "kennwort"}
+var nameRoots = [][]byte{[]byte("pas"), []byte("pwd"), []byte("pswd"), []byte("secret"), []byte("token"), []byte("key"), []byte("kennwort")}
 
 // endings are the pairs of letters that names of a sort end in. Most names are passed over by their ending.
 type endings [26 * 26]bool
@@ -263,7 +263,7 @@ func fold(raw string, joined, split *[maxName]byte) (j, s int) {
 
 func hasRoot(name []byte) bool {
 	for _, root := range nameRoots {
-		if bytes.Contains(name, []byte(root)) {
+		if bytes.Contains(name, root) {
 			return true
 		}
 	}

@@ -104,7 +104,16 @@ var classOf = func() (c [256]uint8) {
 
 // scan returns the findings in t, unordered, perhaps overlapping.
 func scan(t string, m mode, views int) []finding {
-	c := scanner{t: t, mode: m, views: views, at: -1, userinfo: -1}
+	var c scanner
+	return c.scan(t, m, views)
+}
+
+// scan is the function of that name on a scanner that is used again.
+func (c *scanner) scan(t string, m mode, views int) []finding {
+	if len(t) < minText {
+		return nil
+	}
+	*c = scanner{t: t, mode: m, views: views, at: -1, userinfo: -1}
 	c.run()
 	return c.out
 }

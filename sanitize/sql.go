@@ -15,6 +15,7 @@ type sqlScanner struct {
 	code   int // where the code that has not been looked at begins
 	body   bool
 	last   literalAt
+	inner  scanner // for what is inside a literal or between literals
 }
 
 // literalAt is the last literal, for 'x' = password.
@@ -118,7 +119,7 @@ func (c *sqlScanner) comment(tok *sqlToken) {
 				}
 			}
 		}
-		c.inside(scan(piece[:end], 0, maxViews), at)
+		c.inside(c.inner.scan(piece[:end], 0, maxViews), at)
 		at += end + skip
 	}
 }
@@ -162,7 +163,7 @@ func (c *sqlScanner) literal(tok *sqlToken) {
 	}
 	if tok.broken {
 		// A token that fills a line is one, whatever the line before ends in.
-		c.inside(scan(c.t[tok.bodyStart:tok.bodyEnd], noKeys, 0), tok.bodyStart)
+		c.inside(c.inner.scan(c.t[tok.bodyStart:tok.bodyEnd], noKeys, 0), tok.bodyStart)
 	}
 }
 
@@ -197,7 +198,7 @@ func (c *sqlScanner) whole(tok *sqlToken, kind Kind, value string) {
 
 // text looks inside a literal that holds data.
 func (c *sqlScanner) text(tok *sqlToken, content string, v *view) {
-	found := scan(content, 0, maxViews)
+	found := c.inner.scan(content, 0, maxViews)
 	switch {
 	case tok.comments && len(scan(c.t[tok.bodyStart:tok.bodyEnd], 0, maxViews)) > 0:
 		// Something is in the literal, or in a comment between its lines.
@@ -275,7 +276,7 @@ func (c *sqlScanner) quotedName(tok *sqlToken) {
 		content = v.text
 	}
 	c.name(content, true)
-	for _, f := range scan(content, noKeys, maxViews) {
+	for _, f := range c.inner.scan(content, noKeys, maxViews) {
 		if !f.Kind.Personal() {
 			c.found(tok.start, tok.end, f.Kind, content, formIdent)
 			return
@@ -307,7 +308,7 @@ func (c *sqlScanner) number(tok *sqlToken) {
 // flush looks at the code up to end.
 func (c *sqlScanner) flush(end int) {
 	if c.code < end {
-		for _, f := range codeGap(c.t, c.code, end) {
+		for _, f := range codeGap(&c.inner, c.t, c.code, end) {
 			if f.form != formSQL || f.Kind.Personal() {
 				c.out = append(c.out, f)
 			}
@@ -318,8 +319,8 @@ func (c *sqlScanner) flush(end int) {
 
 // codeGap returns what detectors know in the code t[a:b]. A number stays a literal; what else there is
 // becomes a quoted name.
-func codeGap(t string, a, b int) []finding {
-	found := scan(t[a:b], codeOnly, 0)
+func codeGap(inner *scanner, t string, a, b int) []finding {
+	found := inner.scan(t[a:b], codeOnly, 0)
 	out := found[:0]
 	for _, f := range found {
 		f.Start += a
@@ -369,7 +370,7 @@ func codeFindings(t string) []finding {
 // gapNames returns what is found in the code t[a:b], but not its numbers: they are literals.
 func gapNames(t string, a, b int) []finding {
 	var found []finding
-	for _, f := range codeGap(t, a, b) {
+	for _, f := range codeGap(&scanner{}, t, a, b) {
 		if !f.Kind.Personal() {
 			found = append(found, f)
 		}
