@@ -15,6 +15,7 @@ type verification struct {
 	report *Report
 	sound  uint64          // the first so many events are as a checkpoint covers them
 	told   map[uint64]bool // events that a problem names already
+	runs   []finding       // runs that a problem names already
 	block  leafBlock
 }
 
@@ -193,6 +194,7 @@ func (l *locator) tell(a anchor) {
 		if l.v.known(f) {
 			continue
 		}
+		l.v.runs = append(l.v.runs, f)
 		r.problem(Problem{
 			Kind: Changed, Number: f.number, Last: f.number + f.count - 1,
 			What: "something among these is not what " + covers + " has; the hashes kept for them were changed too, so it cannot be told which",
@@ -238,9 +240,8 @@ func (v *verification) missing(number uint64) bool {
 // known reports whether a run holds an event that other problems name already, which explains that the
 // run differs.
 func (v *verification) known(run finding) bool {
-	in := func(f finding) bool { return f.number < run.number+run.count && run.number < f.number+f.count }
-	return slices.ContainsFunc(v.pass.gaps.list, in) || slices.ContainsFunc(v.pass.damaged.list, in) ||
-		slices.ContainsFunc(v.pass.differs.list, in)
+	return slices.ContainsFunc(v.pass.gaps.list, run.overlaps) || slices.ContainsFunc(v.pass.damaged.list, run.overlaps) ||
+		slices.ContainsFunc(v.pass.differs.list, run.overlaps)
 }
 
 // remaining reports what the pass found and no checkpoint has explained.
@@ -270,6 +271,9 @@ func (v *verification) remaining() {
 		problem(Changed, f, "the envelope kept in the entry bundle is not that of the event's body")
 	}
 	for _, f := range p.nodes.list {
+		if slices.ContainsFunc(v.runs, f.overlaps) {
+			continue // that these hashes are wrong is a part of what was told
+		}
 		problem(BadHash, f, "the hash kept for these events together does not follow from theirs")
 	}
 	for _, f := range p.unread.list {

@@ -49,6 +49,10 @@ type finding struct {
 	err      error
 }
 
+func (f finding) overlaps(g finding) bool {
+	return f.number < g.number+g.count && g.number < f.number+f.count
+}
+
 // findings is a bounded list.
 type findings struct {
 	list []finding

@@ -41,7 +41,11 @@ func TestVerifyNamesEveryFlippedByte(t *testing.T) {
 	l.fill(300)
 	cp := l.checkpoint()
 	for _, n := range []int{0, 17, 255, 256, 299} {
-		for i := range l.copy.raw[n] {
+		step := 1
+		if n != 17 {
+			step = 11 // the others show that the place in the tree does not matter
+		}
+		for i := 0; i < len(l.copy.raw[n]); i += step {
 			c := l.copy.clone()
 			c.raw[n][i] ^= 0x20
 			for name, r := range map[string]Report{"anchored": l.verify(c, cp), "not anchored": l.verify(c)} {
@@ -84,10 +88,15 @@ func TestVerifyFindsTampering(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		c.hashes[tlog.StoredHashIndex(0, 300)] = leaf
-		r := l.verify(c, late)
-		if len(r.Problems) == 0 || r.Problems[0].Number > 300 || r.Problems[0].Last < 300 || r.Problems[0].Last-r.Problems[0].Number > 1 {
-			t.Errorf("want a problem of event 300 and at most its neighbour:\n%s", list(r))
+		// The forger makes the hashes follow up to a level. The run that is named is that of the next one.
+		for level := range 6 {
+			n := int64(300) >> level
+			if level > 0 {
+				leaf = tlog.NodeHash(c.hashes[tlog.StoredHashIndex(level-1, 2*n)], c.hashes[tlog.StoredHashIndex(level-1, 2*n+1)])
+			}
+			c.hashes[tlog.StoredHashIndex(level, n)] = leaf
+			first := uint64(300) >> (level + 1) << (level + 1)
+			expect(t, l.verify(c, late), Changed, first, first+1<<(level+1)-1)
 		}
 	})
 	t.Run("changed, all hashes rewritten", func(t *testing.T) {
@@ -420,13 +429,11 @@ func TestProof(t *testing.T) {
 		if _, err := CheckProof(proof, newTestLog(t).known); err == nil {
 			t.Error("a proof holds against another key")
 		}
-		for i := range proof {
+		for i := 0; i < len(proof); i += 3 {
 			bad := slices.Clone(proof)
 			bad[i] ^= 1
 			if got, err := CheckProof(bad, l.known); err == nil && got.Number != n {
 				t.Fatalf("with byte %d changed the proof of event %d shows event %d", i, n, got.Number)
-			} else if err == nil && got.Entry.ID.String() == "" {
-				t.Fatal("unreachable")
 			}
 		}
 	}

@@ -156,7 +156,7 @@ func TestDiskFull(t *testing.T) {
 // TestFatalFault lets the disk fail where nobody can know what was written. The process is told to end, and nothing
 // is acknowledged any more.
 func TestFatalFault(t *testing.T) {
-	for _, code := range []int{sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_IOERR_WRITE, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_IOERR} {
+	for _, code := range []int{sqlite3.SQLITE_IOERR_FSYNC, sqlite3.SQLITE_CORRUPT} {
 		for _, step := range []string{"begin", "commit", "committed"} {
 			f := newFolders(t)
 			o := f.options()
@@ -270,6 +270,34 @@ func TestRefusedFaults(t *testing.T) {
 	list, err := s.Unfinished(ctx)
 	if err != nil || len(list) != len(acknowledged) {
 		t.Errorf("%d intents are unfinished, %v; want %d", len(list), err, len(acknowledged))
+	}
+}
+
+// TestRefusedOutcome refuses the outcome of an action. Its intent stays unfinished, whatever is recorded after it.
+func TestRefusedOutcome(t *testing.T) {
+	f := newFolders(t)
+	o := f.options()
+	var full atomic.Bool
+	o.fault = func(step string) error {
+		if step == "commit" && full.Load() {
+			return databaseError(sqlite3.SQLITE_FULL)
+		}
+		return nil
+	}
+	s := openTest(t, o)
+	commit(t, s, event(countersign.ActionIntent, countersign.FieldAction, "act_1"))
+	full.Store(true)
+	c := gate.Change{Events: []countersign.Event{event(countersign.ActionOutcome, countersign.FieldAction, "act_1")}}
+	if _, err := tryCommit(s, c); !errors.Is(err, ErrFull) {
+		t.Fatalf("%v; want ErrFull", err)
+	}
+	full.Store(false)
+	commit(t, s, event(countersign.PolicyLoaded))
+	must(t, s.Close())
+	s = openTest(t, f.options())
+	list, err := s.Unfinished(ctx)
+	if err != nil || len(list) != 1 || list[0].Action != "act_1" {
+		t.Errorf("unfinished: %v, %v; want act_1", list, err)
 	}
 }
 
