@@ -53,7 +53,7 @@ func (g *Gate) Review(ctx context.Context, by Reviewer, id countersign.RequestID
 		case err == nil:
 			g.waits.wake(id)
 			g.counters.review(v.Verdict)
-			return g.store.Request(ctx, id)
+			return g.outward(ctx, id)
 		case errors.Is(err, ErrTime):
 			g.expire(ctx, id)
 		case errors.Is(err, ErrConflict):
@@ -147,7 +147,7 @@ func (g *Gate) Cancel(ctx context.Context, by countersign.Principal, id counters
 		})
 		if err == nil {
 			g.waits.wake(id)
-			return g.store.Request(ctx, id)
+			return g.outward(ctx, id)
 		}
 		if !errors.Is(err, ErrConflict) {
 			return Record{}, unavailable(err)
@@ -172,6 +172,16 @@ func (g *Gate) Request(ctx context.Context, caller countersign.Principal, id cou
 		return Record{}, notFound()
 	}
 	rec.Nonce = nil // it never leaves the gate
+	return rec, nil
+}
+
+// outward returns a request as it may leave the gate: without its nonce.
+func (g *Gate) outward(ctx context.Context, id countersign.RequestID) (Record, error) {
+	rec, err := g.store.Request(ctx, id)
+	if err != nil {
+		return Record{}, unavailable(err)
+	}
+	rec.Nonce = nil
 	return rec, nil
 }
 
