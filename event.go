@@ -9,7 +9,6 @@ type EventType string
 const (
 	SessionOpened    EventType = "session.opened"
 	SessionClosed    EventType = "session.closed"
-	SessionRefused   EventType = "session.refused"
 	ActionIntent     EventType = "action.intent"
 	ActionOutcome    EventType = "action.outcome"
 	ActionRefused    EventType = "action.refused"
@@ -28,8 +27,6 @@ const (
 	PolicyRefused    EventType = "policy.refused"
 	TrailOpened      EventType = "trail.opened"
 	TrailEpoch       EventType = "trail.epoch"
-	TrailRead        EventType = "trail.read"
-	TrailExported    EventType = "trail.exported"
 )
 
 // Field is one named value of an event. Names are lower-case with underscores and unique within an event.

@@ -48,6 +48,8 @@ func (w *walker) useRelation(kind string, n *pg.RangeVar, e countersign.Effects)
 		w.effect(e, sanitize.Format("removes rows of %s", shown))
 	case countersign.Destroy:
 		w.effect(e, sanitize.Format("drops %s", shown))
+	case countersign.Read | countersign.Export:
+		w.effect(e, sanitize.Format("reads %s whole and sends it out", shown))
 	default:
 		w.effect(e, sanitize.Format("changes %s", shown))
 	}
