@@ -95,7 +95,7 @@ func TestClassifierIsBounded(t *testing.T) {
 		t.Errorf("%d entries of %d bytes; the classifier says %d of %d", entries, size, len(k.results), k.bytes)
 	}
 	large := []byte("SELECT '" + strings.Repeat("x", maxCachedText) + "'")
-	if k.Classify(large, normal) == k.Classify(large, normal) {
+	if again := k.Classify(large, normal); k.Classify(large, normal) == again {
 		t.Error("a large text is remembered")
 	}
 	none := NewClassifier(nil, 0)

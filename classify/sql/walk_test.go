@@ -17,9 +17,11 @@ func walkOne(n *pg.Node) Statement {
 	return w.statement(n)
 }
 
+var wrappers = nodeWrappers()
+
 // wrap returns a Node that holds message m, or nil when no kind of node does.
 func wrap(m any) *pg.Node {
-	for _, wrapper := range nodeWrappers() {
+	for _, wrapper := range wrappers {
 		if wrapper.Field(0).Type == reflect.TypeOf(m) {
 			v := reflect.New(wrapper)
 			v.Elem().Field(0).Set(reflect.ValueOf(m))
