@@ -22,8 +22,8 @@
 //   - a secret that another word directly precedes (xghp_…);
 //   - PEM keys aside, what spans the lines that Lines reads.
 //
-// Nor does it promise that every number it takes for a card's is one: of sixteen random digits two or
-// three in a hundred pass the checks.
+// Nor does it promise that every number it takes for a card's is one: of all numbers of sixteen digits 3.6
+// in a hundred pass the checks (of other lengths fewer than one in two hundred).
 //
 // Pseudonyms tell that two values are equal, to everybody who sees them; and whoever can have texts
 // sanitized under the same key can test guesses. See Kind.LowEntropy.

@@ -131,7 +131,7 @@ func (e *endings) has(raw string) bool {
 		return false
 	}
 	a, b := lower(raw[i-2]), lower(raw[i-1])
-	return a < 'a' || e[ending(a, b)]
+	return !letters[raw[i-2]] || e[ending(a, b)]
 }
 
 var secretEndings, personalEndings = func() (secrets, personal endings) {

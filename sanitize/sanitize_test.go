@@ -383,6 +383,17 @@ func TestStrictText(t *testing.T) {
 	}
 }
 
+// TestOddNames: no name makes the classifier look outside of its tables.
+func TestOddNames(t *testing.T) {
+	for a := range 256 {
+		for b := range 256 {
+			name := string([]byte{'x', byte(a), byte(b)})
+			plain.Value(name, "v")
+			plain.Value(name+"password", "v")
+		}
+	}
+}
+
 func TestKinds(t *testing.T) {
 	if !sanitize.Email.Personal() || sanitize.GitHubToken.Personal() || !sanitize.SSN.LowEntropy() || sanitize.JWT.LowEntropy() {
 		t.Error("kinds")
