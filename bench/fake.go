@@ -109,9 +109,13 @@ func session(conn net.Conn) error {
 	return answer(conn)
 }
 
+// settings are what a gateway asks for with SHOW.
+var settings = map[string]string{"search_path": `"$user", public`, "standard_conforming_strings": "on", "client_encoding": "UTF8"}
+
 // answer reads frames itself: pgproto3 would keep a buffer for each of thousands of sessions.
 func answer(conn net.Conn) error {
 	var head [5]byte
+	var value []byte // of the setting that was asked for last
 	for {
 		if _, err := io.ReadFull(conn, head[:]); err != nil {
 			return err
@@ -127,8 +131,17 @@ func answer(conn net.Conn) error {
 		if head[0] == 'Q' && strings.HasPrefix(string(body), "DELETE") {
 			continue
 		}
+		if head[0] == 'P' {
+			_, name, _ := strings.Cut(string(body), "SHOW ")
+			name, _, _ = strings.Cut(name, "\x00")
+			value = []byte(settings[name])
+		}
+		messages := replies[head[0]]
+		if head[0] == 'E' {
+			messages = []pgproto3.BackendMessage{&pgproto3.DataRow{Values: [][]byte{value}}, &pgproto3.CommandComplete{CommandTag: []byte("SHOW")}}
+		}
 		var reply []byte
-		for _, m := range replies[head[0]] {
+		for _, m := range messages {
 			var err error
 			if reply, err = m.Encode(reply); err != nil {
 				return err
@@ -140,13 +153,12 @@ func answer(conn net.Conn) error {
 	}
 }
 
-// replies are the same whatever is asked: a gateway asks only for one setting.
+// replies are those that are the same whatever is asked.
 var replies = map[byte][]pgproto3.BackendMessage{
 	'Q': {&pgproto3.CommandComplete{CommandTag: []byte("SET")}, &pgproto3.ReadyForQuery{TxStatus: 'I'}},
 	'P': {&pgproto3.ParseComplete{}},
 	'B': {&pgproto3.BindComplete{}},
 	'D': {&pgproto3.NoData{}},
-	'E': {&pgproto3.DataRow{Values: [][]byte{[]byte(`"$user", public`)}}, &pgproto3.CommandComplete{CommandTag: []byte("SHOW")}},
 	'C': {&pgproto3.CloseComplete{}},
 	'S': {&pgproto3.ReadyForQuery{TxStatus: 'I'}},
 }

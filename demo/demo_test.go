@@ -1,121 +1,41 @@
-package demo_test
+package demo
 
 import (
-	"fmt"
-	"os"
-	"os/exec"
-	"path/filepath"
-	"regexp"
+	"slices"
 	"strings"
-	"sync"
 	"testing"
-	"time"
 	"unicode/utf8"
-
-	"github.com/countersign-dev/countersign/demo"
 )
 
-// program builds the real program, once for all tests.
-var program = sync.OnceValues(func() (string, error) {
-	dir, err := os.MkdirTemp("", "demo-test-")
-	if err != nil {
-		return "", err
-	}
-	path := filepath.Join(dir, "countersign")
-	if out, err := exec.Command("go", "build", "-o", path, "../cmd/countersign").CombinedOutput(); err != nil {
-		return "", fmt.Errorf("go build: %w\n%s", err, out)
-	}
-	return path, nil
-})
-
-func TestMain(m *testing.M) {
-	code := m.Run()
-	if path, err := program(); err == nil {
-		if err := os.RemoveAll(filepath.Dir(path)); err != nil {
-			fmt.Fprintln(os.Stderr, err)
-			code = 1
-		}
-	}
-	os.Exit(code)
-}
-
-// play runs the demo with self as the program and returns what it printed.
-func play(t *testing.T, self string) (string, error) {
-	t.Helper()
-	before := leftovers(t)
-	var out, complaints strings.Builder
-	err := demo.Run(t.Context(), demo.Options{In: strings.NewReader(""), Out: &out, Err: &complaints, Self: self})
-	if complaints.Len() > 0 {
-		t.Errorf("cleaning up: %s", complaints.String())
-	}
-	for _, dir := range leftovers(t) {
-		if strings.Contains(out.String(), dir) && !strings.Contains(strings.Join(before, "\n"), dir) {
-			t.Errorf("%s was left behind", dir)
-		}
-	}
-	return out.String(), err
-}
-
-func leftovers(t *testing.T) []string {
-	t.Helper()
-	dirs, err := filepath.Glob(filepath.Join(os.TempDir(), "countersign-demo-*"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	return dirs
-}
-
-// The whole story, with the real program, the real psql and a real server.
-func TestStory(t *testing.T) {
-	self, err := program()
-	if err != nil {
-		t.Fatal(err)
-	}
-	start := time.Now()
-	out, err := play(t, self)
-	if err != nil {
-		t.Fatalf("%v\n%s", err, out)
-	}
-	if took := time.Since(start); took > 100*time.Second {
-		t.Errorf("it took %s", took)
-	}
-	for _, want := range []string{"Rosa Silva", "deploy-bot> COPY customers TO STDOUT;", "(request.opened,", "All 5000 customers arrived", "never-every-row", "Every step came out as told."} {
-		if !strings.Contains(out, want) {
-			t.Errorf("the story does not tell %q", want)
-		}
-	}
-	if secret := regexp.MustCompile(`csg_[A-Za-z0-9_-]{20,}`).FindString(out); secret != "" {
-		t.Error("the story prints a token")
-	}
-	for line := range strings.Lines(out) {
-		if n := utf8.RuneCountInString(strings.TrimRight(line, "\n")); n > 100 {
-			t.Errorf("a line of %d columns: %s", n, line)
-		}
+func TestWrap(t *testing.T) {
+	got := wrap("who asks, and for whom  it is", 10)
+	if want := []string{"who asks,", "and for", "whom it is"}; !slices.Equal(got, want) {
+		t.Errorf("wrap = %q; want %q", got, want)
 	}
 }
 
-// A demo whose program does otherwise than told fails, and names the step.
-func TestStoryNoticesWhatGoesWrong(t *testing.T) {
-	real, err := program()
-	if err != nil {
-		t.Fatal(err)
+func TestFold(t *testing.T) {
+	value := strings.Repeat("word ", 30)
+	parts := fold("  name          "+value, 40)
+	if len(parts) < 2 || strings.Join(strings.Fields(strings.Join(parts, " ")), " ") != "name "+strings.TrimSpace(value) {
+		t.Errorf("fold lost something: %q", parts)
 	}
-	for _, c := range []struct{ name, script, want string }{
-		{"an agent can sign", `case "$1" in approve) exit 0;; esac`, "step 4"},
-		{"the reviewer's yes is a no", `case "$1$3" in approve--yes) "$real" deny "$2" --yes; exit 0;; esac`, "step 5"},
-		{"verify is content with everything", `case "$1$2" in trailverify) exit 0;; esac`, "step 8"},
-		{"the gateway does not start", `case "$1" in serve) echo no such luck; exit 1;; esac`, "no such luck"},
-	} {
-		t.Run(c.name, func(t *testing.T) {
-			self := filepath.Join(t.TempDir(), "countersign")
-			script := fmt.Sprintf("#!/bin/sh\nreal='%s'\n%s\nexec \"$real\" \"$@\"\n", real, c.script)
-			if err := os.WriteFile(self, []byte(script), 0o755); err != nil {
-				t.Fatal(err)
-			}
-			out, err := play(t, self)
-			if err == nil || !strings.Contains(err.Error(), c.want) {
-				t.Errorf("err = %v; want one that names %q\n%s", err, c.want, out)
-			}
-		})
+	for i, p := range parts {
+		if room := 40 - min(i, 1)*valueColumn; utf8.RuneCountInString(p) > room {
+			t.Errorf("part %d is longer than %d: %q", i, room, p)
+		}
+	}
+	digest := "  digest        " + strings.Repeat("0", 64)
+	if got := fold(digest, 40); !slices.Equal(got, []string{digest}) {
+		t.Errorf("a digest was folded: %q", got)
+	}
+}
+
+func TestCut(t *testing.T) {
+	if got := cut("ααααα", 3); got != "αα…" {
+		t.Errorf("cut = %q", got)
+	}
+	if got := cut("ααα", 3); got != "ααα" {
+		t.Errorf("cut = %q", got)
 	}
 }
