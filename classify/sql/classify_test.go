@@ -250,6 +250,25 @@ func TestSearchPath(t *testing.T) {
 	}
 }
 
+// The end of a transaction may bring back the search_path from before it.
+func TestSearchPathAfterTransaction(t *testing.T) {
+	inner := normal
+	inner.SearchPath = `""` // perhaps by SET LOCAL
+	for text, s := range map[string]Settings{
+		"COMMIT; SELECT lower('x')":                                               inner,
+		"ROLLBACK TO a; SELECT lower('x')":                                        inner,
+		"BEGIN; SET LOCAL search_path = ''; ROLLBACK; SELECT lower('x')":          inner,
+		"BEGIN; SELECT set_config('search_path', '', true); END; SELECT lower(a)": normal,
+	} {
+		if r := Classify(text, s, nil); !r.Effects.Has(countersign.Execute) {
+			t.Errorf("%s: %s", text, r.Effects)
+		}
+	}
+	if r := Classify("BEGIN; SELECT lower('x'); COMMIT; SELECT lower('y')", normal, nil); r.Effects.Has(countersign.Execute) {
+		t.Errorf("a path that nobody changed: %s", r.Effects)
+	}
+}
+
 // privileged are statements with effects that no embedding may lose.
 var privileged = []string{
 	"DELETE FROM t", "UPDATE t SET a = 1 WHERE b = 2", "INSERT INTO t VALUES (1)", "SELECT evil()",

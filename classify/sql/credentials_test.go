@@ -98,6 +98,15 @@ func TestCredentials(t *testing.T) {
 	}
 }
 
+// A number is a credential as a text is; its sign is no part of it.
+func TestNumericCredential(t *testing.T) {
+	text := "UPDATE users SET token = -424242, age = 5"
+	r := Classify(text, normal, nil)
+	if len(r.Credentials) != 1 || text[r.Credentials[0].Start:r.Credentials[0].End] != "424242" {
+		t.Errorf("%+v", r.Credentials)
+	}
+}
+
 func TestCredentialParameters(t *testing.T) {
 	for text, want := range map[string][]int{
 		`INSERT INTO users (name, password) VALUES ($1, $2)`:                         {2},

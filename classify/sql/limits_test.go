@@ -256,6 +256,7 @@ func TestLimits(t *testing.T) {
 		"tokens":     {secret + strings.Repeat(",1", MaxTokens/2), normal, "the text has more than 200000 tokens"},
 		"depth":      {secret + strings.Repeat("||1", MaxDepth), normal, "the text may be nested more than 1000 levels deep"},
 		"statements": {strings.Repeat("BEGIN;", MaxStatements+1), normal, "the text has more than 10000 statements"},
+		"operators":  {secret + strings.Repeat("+", MaxOperatorRun+1) + "1", normal, "the text has more than 256 operator characters in a row"},
 		"syntax":     {secret + " FROM", normal, "the text has a syntax error, or its grammar is newer than PostgreSQL 17's"},
 		"lexical":    {secret + strings.Repeat(",1", MaxDepth) + " || 'x", normal, "the text has a lexical error"},
 	} {
