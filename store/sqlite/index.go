@@ -12,6 +12,7 @@ import (
 	"os"
 	"path/filepath"
 	"slices"
+	"time"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/trail"
@@ -29,6 +30,10 @@ const (
 	indexVersion = 1
 	// maxIndexed is how many parts are indexed in one transaction.
 	maxIndexed = 64
+	// While events come in, the index waits until it is so many parts behind: those who commit come first,
+	// and a search reads what is missing in about a second. It also goes on when nothing came for a while.
+	maxLag    = 256
+	indexIdle = 2 * time.Second
 )
 
 const indexSchema = `
@@ -157,17 +162,33 @@ func (s *Store) keepIndex() {
 			s.log.Error("cannot close the search index", "error", err)
 		}
 	}()
+	idle := true
 	for {
-		more, err := s.extend(ctx, x)
-		if err != nil && ctx.Err() == nil {
-			s.log.Error("the search index does not grow; searches read on from where it ends", "error", err)
-			return
-		}
-		if more && ctx.Err() == nil {
+		lag := s.head.Load().end()>>partShift - x.next
+		if lag == 0 || lag < maxLag && !idle {
+			var quiet <-chan time.Time
+			if lag > 0 {
+				quiet = time.After(s.options.indexIdle)
+			}
+			select {
+			case <-s.grown:
+				idle = false
+			case <-quiet:
+				idle = true
+			case <-s.closing:
+				return
+			}
 			continue
 		}
+		begun := time.Now()
+		if err := s.extend(ctx, x); err != nil {
+			if ctx.Err() == nil {
+				s.log.Error("the search index does not grow; searches read on from where it ends", "error", err)
+			}
+			return
+		}
 		select {
-		case <-s.grown:
+		case <-time.After(3 * time.Since(begun)): // a quarter of one processor at most
 		case <-s.closing:
 			return
 		}
@@ -177,50 +198,48 @@ func (s *Store) keepIndex() {
 // indexName ties an index to the logs that it was made from.
 func (s *Store) indexName() string { return fmt.Sprintf("%s %d %s", s.replica, s.epoch, s.origin) }
 
-// extend indexes parts that are whole, and reports whether there may be more.
-func (s *Store) extend(ctx context.Context, x *index) (more bool, err error) {
+// extend indexes parts that are whole. They are read in one pass, since a row may reach over several.
+func (s *Store) extend(ctx context.Context, x *index) error {
 	end := s.head.Load().end()
-	from := x.next
+	from := x.next << partShift
+	to := min(from+maxIndexed*partSize, end>>partShift<<partShift)
+	if to <= from {
+		return nil
+	}
 	var terms []term
-	next := from
-	for n := 0; n < maxIndexed && (next+1)<<partShift <= end; n++ {
-		if next, terms, err = s.indexPart(ctx, next, end, terms); err != nil {
-			return false, err
-		}
-	}
-	if next == from {
-		return false, nil
-	}
-	if err := x.add(ctx, terms, next); err != nil {
-		return false, err
-	}
-	return (next+1)<<partShift <= end, nil
-}
-
-type term struct{ word, part int64 }
-
-// indexPart collects the words of one part, and returns the part to go on with. Parts of positions that no log
-// uses, behind the end of one that a restore ended, are passed over.
-func (s *Store) indexPart(ctx context.Context, part, end int64, terms []term) (int64, []term, error) {
 	words := map[int64]bool{}
-	from, to := part<<partShift, (part+1)<<partShift
+	part := x.next
+	flush := func() {
+		for w := range words {
+			terms = append(terms, term{w, part})
+		}
+		clear(words)
+	}
 	found := false
-	err := visit(ctx, s.reader, from, to, func(_ int64, raw []byte) error {
+	err := visit(ctx, s.reader, from, to, func(at int64, raw []byte) error {
+		if at>>partShift != part {
+			flush()
+			part = at >> partShift
+		}
 		found = true
 		return addWords(words, raw)
 	})
 	if err != nil {
-		return 0, nil, err
+		return err
 	}
-	for w := range words {
-		terms = append(terms, term{w, part})
-	}
+	flush()
 	if !found {
+		// Between the end of a log that a restore ended and the beginning of the next there is nothing.
 		next, err := nextRow(ctx, s.reader, to, end)
-		return next >> partShift, terms, err
+		if err != nil {
+			return err
+		}
+		to = next >> partShift << partShift
 	}
-	return part + 1, terms, nil
+	return x.add(ctx, terms, to>>partShift)
 }
+
+type term struct{ word, part int64 }
 
 // nextRow returns the position of the first row from a position on, or end.
 func nextRow(ctx context.Context, db querier, from, end int64) (int64, error) {

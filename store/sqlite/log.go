@@ -212,23 +212,46 @@ func readBlob(ctx context.Context, db querier, hash []byte) ([]byte, error) {
 	return entry, err
 }
 
+// A page of rows is read at once, so that no cursor is open while they are looked at: an open cursor
+// keeps the write-ahead log from being begun anew, and a slow reader would let it fill the disk.
+const (
+	pageRows  = 256
+	pageBytes = 4 << 20
+)
+
 // scan reads rows in order, from the one that holds the position from on, while they begin before to.
 func scan(ctx context.Context, db querier, from, to int64, visit func(row) (more bool, err error)) error {
-	rows, err := db.QueryContext(ctx, `SELECT position, count, entries FROM batch
-		WHERE position >= coalesce((SELECT max(position) FROM batch WHERE position <= ?), 0) AND position < ? ORDER BY position`, from, to)
+	query := `SELECT position, count, entries FROM batch
+		WHERE position >= coalesce((SELECT max(position) FROM batch WHERE position <= ?), 0) AND position < ? ORDER BY position LIMIT ?`
+	for {
+		page, err := readPage(ctx, db, query, from, to)
+		for _, r := range page {
+			if more, err := visit(r); err != nil || !more {
+				return err
+			}
+			from = r.position + 1
+		}
+		if err != nil || len(page) == 0 {
+			return err
+		}
+		query = `SELECT position, count, entries FROM batch WHERE position >= ? AND position < ? ORDER BY position LIMIT ?`
+	}
+}
+
+// readPage reads some rows. What it read before an error it returns with the error.
+func readPage(ctx context.Context, db querier, query string, from, to int64) (page []row, err error) {
+	rows, err := db.QueryContext(ctx, query, from, to, pageRows)
 	if err != nil {
-		return err
+		return nil, err
 	}
 	defer func() { _ = rows.Close() }() // its error is rows.Err's
-	for rows.Next() {
+	for size := 0; size < pageBytes && rows.Next(); {
 		var r row
 		if err := rows.Scan(&r.position, &r.count, &r.entries); err != nil {
-			return err
+			return page, err
 		}
-		more, err := visit(r)
-		if err != nil || !more {
-			return err
-		}
+		size += len(r.entries)
+		page = append(page, r)
 	}
-	return rows.Err()
+	return page, rows.Err()
 }

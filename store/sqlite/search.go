@@ -14,11 +14,12 @@ import (
 	"github.com/countersign-dev/countersign/trail"
 )
 
-// The bounds of reading the trail. A search past maxRead, or a story past maxStory, is refused with what to do.
+// The bounds of reading the trail. A search or story past them is refused with what to do.
 const (
 	maxFound = 1000      // events one search returns
 	maxRead  = 2_000_000 // events one search looks at
 	maxStory = 10_000    // events of one story
+	maxBytes = 64 << 20  // of events that one search or story returns
 )
 
 // end is the position behind the last event.
@@ -73,6 +74,14 @@ func tooBroad() error {
 		Kind:    countersign.ErrLimit,
 		Message: sanitize.Const("the search was ended after two million events"),
 		Hint:    sanitize.Const("narrow it by time, type, principal, resource, request or action"),
+	}
+}
+
+func tooLarge() error {
+	return &countersign.Error{
+		Kind:    countersign.ErrLimit,
+		Message: sanitize.Const("the events found have more than 64 MiB together"),
+		Hint:    sanitize.Const("ask for fewer at a time, or export the trail"),
 	}
 }
 
@@ -194,6 +203,7 @@ type matcher struct {
 	fields map[string]string
 	text   []byte
 	words  []int64 // what the index can say, the most telling first
+	bytes  int     // of what matched so far
 }
 
 func newMatcher(q trail.Query) *matcher {
@@ -232,6 +242,9 @@ func (m *matcher) add(found *[]trail.Found, at int64, raw []byte) error {
 	})
 	if matched < len(m.fields) || !text {
 		return nil
+	}
+	if m.bytes += len(raw); m.bytes > maxBytes {
+		return tooLarge()
 	}
 	e, err := trail.ParseEntry(raw)
 	if err != nil {

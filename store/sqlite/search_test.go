@@ -69,7 +69,7 @@ func waitForIndex(t *testing.T, s *Store) {
 func TestSearchAgainstScan(t *testing.T) {
 	dir := t.TempDir()
 	clock := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	o := Options{Dir: filepath.Join(dir, "data"), KeysDir: filepath.Join(dir, "keys"), Clock: func() time.Time { return clock }}
+	o := Options{Dir: filepath.Join(dir, "data"), KeysDir: filepath.Join(dir, "keys"), Clock: func() time.Time { return clock }, indexIdle: time.Millisecond}
 	s := openTest(t, o)
 	rng := rand.New(rand.NewPCG(1, 2))
 	types := []countersign.EventType{countersign.ActionIntent, countersign.ActionOutcome, countersign.RequestOpened, countersign.ReviewGiven, countersign.SessionOpened}

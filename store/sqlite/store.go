@@ -48,6 +48,8 @@ type Options struct {
 
 	// fault, for tests, is called at each step of a commit, by name, and may fail it.
 	fault func(step string) error
+	// indexIdle is the constant of that name, shorter in tests.
+	indexIdle time.Duration
 }
 
 // Store is an open store.
@@ -121,6 +123,9 @@ func (o *Options) defaults() {
 	}
 	if o.Fatal == nil {
 		o.Fatal = func(error) {}
+	}
+	if o.indexIdle == 0 {
+		o.indexIdle = indexIdle
 	}
 	if o.CheckpointsDir == "" {
 		o.CheckpointsDir = filepath.Join(filepath.Dir(filepath.Clean(o.KeysDir)), "checkpoints")

@@ -195,7 +195,7 @@ func (s *Store) transact(batch []*pending) (time.Time, error) {
 			continue
 		}
 		changed = changed || wrote
-		p.first = s.tree.Size() + uint64(len(events))
+		p.first = uint64(s.position(s.tree.Size() + uint64(len(events))))
 		for i := range p.change.Events {
 			events = append(events, &p.change.Events[i])
 		}

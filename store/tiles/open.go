@@ -30,12 +30,13 @@ type Reader struct {
 	checkpoint trail.Checkpoint
 	signed     []byte
 
-	tiles []cached // read last, newest at the end; ReadHashes owns them
+	tiles []*cached // read last, newest at the end; ReadHashes owns them
 }
 
+// cached is a tile with the hashes of all its levels: levels[0] is what lies in the file.
 type cached struct {
-	tile tlog.Tile
-	data []byte
+	tile   tlog.Tile
+	levels [torchwood.TileHeight][]tlog.Hash
 }
 
 // Is reports whether the folder looks like an export.
@@ -221,37 +222,31 @@ const keptTiles = 16
 func (r *Reader) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 	all := make([]tlog.Hash, len(indexes))
 	for i, index := range indexes {
-		t, err := r.tileOf(index)
+		level, n := tlog.SplitStoredHashIndex(index)
+		if level > 62 || uint64(n+1) > r.Size()>>level {
+			return nil, fmt.Errorf("hash %d is past the end", index)
+		}
+		// A level's hash lies in the tile whose lowest level is the multiple of eight below it.
+		in := level % torchwood.TileHeight
+		width := int64(torchwood.TileWidth) >> in
+		t, err := r.tile(level/torchwood.TileHeight, n/width)
 		if err != nil {
 			return nil, err
 		}
-		data, err := r.tile(t)
-		if err != nil {
-			return nil, err
-		}
-		if all[i], err = tlog.HashFromTile(t, data, index); err != nil {
-			return nil, err
-		}
+		all[i] = t.levels[in][n%width]
 	}
 	return all, nil
 }
 
-// tileOf returns the tile, of the width that the folder must have, that holds a hash.
-func (r *Reader) tileOf(index int64) (tlog.Tile, error) {
-	level, n := tlog.SplitStoredHashIndex(index)
-	if uint64(n+1)<<level > r.Size() {
-		return tlog.Tile{}, fmt.Errorf("hash %d is past the end", index)
+// tile reads a tile of the width that the folder must have.
+func (r *Reader) tile(level int, n int64) (*cached, error) {
+	for i := len(r.tiles) - 1; i >= 0; i-- {
+		if c := r.tiles[i]; c.tile.L == level && c.tile.N == n {
+			return c, nil
+		}
 	}
-	t := tlog.TileForIndex(torchwood.TileHeight, index)
-	width := int64(r.Size()>>(t.L*torchwood.TileHeight)) - t.N*torchwood.TileWidth
-	t.W = int(min(width, torchwood.TileWidth))
-	return t, nil
-}
-
-func (r *Reader) tile(t tlog.Tile) ([]byte, error) {
-	if i := slices.IndexFunc(r.tiles, func(c cached) bool { return c.tile == t }); i >= 0 {
-		return r.tiles[i].data, nil
-	}
+	whole := int64(r.Size()>>(level*torchwood.TileHeight)) - n*torchwood.TileWidth
+	t := tlog.Tile{H: torchwood.TileHeight, L: level, N: n, W: int(min(whole, torchwood.TileWidth))}
 	data, err := r.file(torchwood.TilePath(t), torchwood.TileWidth*tlog.HashSize)
 	if err != nil {
 		return nil, err
@@ -259,9 +254,18 @@ func (r *Reader) tile(t tlog.Tile) ([]byte, error) {
 	if len(data) != t.W*tlog.HashSize {
 		return nil, fmt.Errorf("tile %s has %d bytes", torchwood.TilePath(t), len(data))
 	}
+	c := &cached{tile: t}
+	for ; len(data) > 0; data = data[tlog.HashSize:] {
+		c.levels[0] = append(c.levels[0], tlog.Hash(data[:tlog.HashSize]))
+	}
+	for l := 1; l < len(c.levels); l++ {
+		for below := c.levels[l-1]; len(below) >= 2; below = below[2:] {
+			c.levels[l] = append(c.levels[l], tlog.NodeHash(below[0], below[1]))
+		}
+	}
 	if len(r.tiles) >= keptTiles {
 		r.tiles = slices.Delete(r.tiles, 0, 1)
 	}
-	r.tiles = append(r.tiles, cached{t, data})
-	return data, nil
+	r.tiles = append(r.tiles, c)
+	return c, nil
 }
