@@ -52,9 +52,20 @@ func (s *Store) Search(ctx context.Context, q trail.Query) ([]trail.Found, error
 	read := 0
 	err = s.parts(ctx, m.words, from, to, func(first, last int64) (bool, error) {
 		var part []trail.Found
+		var sizes []int
 		err := visit(ctx, s.reader, max(first, from), min(last, to), func(at int64, raw []byte) error {
 			read++
-			return m.add(&part, at, raw)
+			if len(part) > limit-len(found) { // only the newest are wanted
+				part[0] = trail.Found{}
+				m.bytes -= sizes[0]
+				part, sizes = part[1:], sizes[1:]
+			}
+			before := m.bytes
+			err := m.add(&part, at, raw)
+			if m.bytes > before {
+				sizes = append(sizes, m.bytes-before)
+			}
+			return err
 		})
 		slices.Reverse(part)
 		found = append(found, part...)

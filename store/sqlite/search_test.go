@@ -1,6 +1,7 @@
 package sqlite
 
 import (
+	"errors"
 	"fmt"
 	"math/rand/v2"
 	"os"
@@ -191,6 +192,26 @@ func matches(q trail.Query, f trail.Found) bool {
 	return typ && text && eq(q.Action, countersign.FieldAction) && eq(q.Principal, countersign.FieldPrincipal) &&
 		eq(q.Resource, countersign.FieldResource) && eq(q.Request, countersign.FieldRequest) && eq(q.Session, countersign.FieldSession) &&
 		(q.Since.IsZero() || !f.Time.Before(q.Since)) && (q.Until.IsZero() || !f.Time.After(q.Until)) && (q.Before == 0 || f.Number < q.Before)
+}
+
+// TestSearchIsBounded finds a few among many large events, and refuses to return more than fits in memory.
+func TestSearchIsBounded(t *testing.T) {
+	s := openTest(t, Options{})
+	large := event(countersign.ActionIntent, countersign.FieldAction, "act_1", countersign.FieldText, strings.Repeat("x", 1<<20))
+	for range 80 {
+		commit(t, s, large)
+	}
+	list, err := s.Search(ctx, trail.Query{Action: "act_1", Limit: 5})
+	if err != nil || len(list) != 5 || list[0].Number != 80 {
+		t.Errorf("%d found, %v; want the newest 5", len(list), err)
+	}
+	var e *countersign.Error
+	if _, err := s.Search(ctx, trail.Query{Action: "act_1", Limit: 100}); !errors.As(err, &e) || e.Kind != countersign.ErrLimit || e.Hint.IsZero() {
+		t.Errorf("80 MiB of events: %v; want a refusal with a hint", err)
+	}
+	if _, err := s.Story(ctx, "act_1"); !errors.As(err, &e) || e.Kind != countersign.ErrLimit {
+		t.Errorf("a story of 80 MiB: %v; want a refusal", err)
+	}
 }
 
 func TestStory(t *testing.T) {
