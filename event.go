@@ -45,6 +45,7 @@ const (
 	FieldResource  = "resource"
 	FieldRole      = "role"
 	FieldFront     = "front"
+	FieldDatabase  = "database"
 	FieldText      = "text"
 	FieldEffects   = "effects" // names, comma-separated
 	FieldObjects   = "objects"

@@ -174,14 +174,16 @@ func (d Directory) Check() error {
 
 // Resource is a protected endpoint.
 type Resource struct {
-	Name        ResourceName      `json:"name"`
-	Kind        string            `json:"kind"`
-	Labels      map[string]string `json:"labels,omitempty"`
-	Owners      []Group           `json:"owners,omitempty"`
-	Reviewers   []Group           `json:"reviewers,omitempty"`
-	Upstream    string            `json:"upstream,omitempty"`
-	Roles       map[string]Role   `json:"roles,omitempty"`
-	DefaultRole string            `json:"default_role,omitempty"`
+	Name      ResourceName      `json:"name"`
+	Kind      string            `json:"kind"`
+	Labels    map[string]string `json:"labels,omitempty"`
+	Owners    []Group           `json:"owners,omitempty"`
+	Reviewers []Group           `json:"reviewers,omitempty"`
+	Upstream  string            `json:"upstream,omitempty"`
+	// Databases are those that a client may name besides that of Upstream.
+	Databases   []string        `json:"databases,omitempty"`
+	Roles       map[string]Role `json:"roles,omitempty"`
+	DefaultRole string          `json:"default_role,omitempty"`
 }
 
 // Role is an upstream account. Credential is a reference ("env:NAME", "file:PATH"), never the secret.

@@ -22,7 +22,8 @@ type View struct {
 	ResourceKind  string         `json:"resource_kind"`
 	Labels        []string       `json:"labels,omitempty"` // "env=prod", sorted
 	Front         string         `json:"front"`
-	Role          sanitize.Clean `json:"role,omitzero"` // upstream account
+	Database      sanitize.Clean `json:"database,omitzero"` // within the resource
+	Role          sanitize.Clean `json:"role,omitzero"`     // upstream account
 	Requester     Principal      `json:"requester"`
 	Text          sanitize.Clean `json:"text"`
 	Effects       Effects        `json:"effects"`

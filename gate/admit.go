@@ -236,7 +236,7 @@ func (s *Session) view(a *countersign.Action, who countersign.Principal, d count
 	return countersign.View{
 		Request: countersign.RequestID(newID(requestPrefix).String()), Digest: digest,
 		Resource: s.resource.Name, ResourceKind: s.resource.Kind, Labels: labels,
-		Front: a.Front, Role: s.opening.Role, Requester: who,
+		Front: a.Front, Database: s.opening.Database, Role: s.opening.Role, Requester: who,
 		Text: a.Shown, Effects: a.Effects, Objects: a.Objects, Facts: a.Facts, Why: a.Why, Shape: a.Shape,
 		Justification: a.Justification, Decision: d, Policy: act.policyDigest,
 		Asked: now.UTC(), Expires: now.Add(expires).UTC(),

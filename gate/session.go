@@ -11,10 +11,11 @@ import (
 
 // Opening says how a session came about.
 type Opening struct {
-	Front  string         // the protocol
-	Role   sanitize.Clean // upstream account
-	Remote sanitize.Clean // the client's address
-	Client sanitize.Clean // what the client calls itself
+	Front    string         // the protocol
+	Database sanitize.Clean // within the resource
+	Role     sanitize.Clean // upstream account
+	Remote   sanitize.Clean // the client's address
+	Client   sanitize.Clean // what the client calls itself
 }
 
 // Session is one client's connection to one resource. Its methods are for one goroutine, except Done,
@@ -83,6 +84,9 @@ func (g *Gate) session(p countersign.Principal, r countersign.ResourceName, o Op
 	}
 	if len(now.Chain) > 0 {
 		s.base = append(s.base, countersign.Field{Name: countersign.FieldChain, Value: persons(now.Chain)})
+	}
+	if !o.Database.IsZero() {
+		s.base = append(s.base, countersign.Field{Name: countersign.FieldDatabase, Value: o.Database})
 	}
 	if !o.Role.IsZero() {
 		s.base = append(s.base, countersign.Field{Name: countersign.FieldRole, Value: o.Role})

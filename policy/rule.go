@@ -63,6 +63,27 @@ func (p pattern) matches(name string) bool {
 	return name == p.name
 }
 
+// mayMean reports whether name could be what the pattern names although it is spelt otherwise: one of them
+// says no schema, and their last parts agree. A deny or a review counts that as a match, since the schema depends
+// on the session's search path.
+func (p pattern) mayMean(name string) bool {
+	schema, last := splitObject(name)
+	if p.prefix != "" {
+		return schema == "" // "audit.*" and a name without a schema
+	}
+	patternSchema, patternLast := splitObject(p.name)
+	return (patternSchema == "" || schema == "") && last == patternLast
+}
+
+// splitObject cuts an object's name at its last dot.
+func splitObject(name string) (schema, last string) {
+	i := strings.LastIndexByte(name, '.')
+	if i < 0 {
+		return "", name
+	}
+	return name[:i], name[i+1:]
+}
+
 func (p pattern) String() string {
 	if p.prefix != "" {
 		return p.prefix + "*"
@@ -160,7 +181,7 @@ func (r *rule) matchesObjects(e countersign.Effects, objects []countersign.Objec
 
 func (r *rule) namesObject(o countersign.Object) bool {
 	name := o.Name.String()
-	return slices.ContainsFunc(r.objects, func(p pattern) bool { return p.matches(name) })
+	return slices.ContainsFunc(r.objects, func(p pattern) bool { return p.matches(name) || !r.lenient && p.mayMean(name) })
 }
 
 // matchesCondition evaluates the rule's condition.

@@ -129,6 +129,8 @@ type Resource struct {
 	Upstream string `yaml:"upstream"`
 	// Roles are the upstream accounts. A client picks one by the user name it sends.
 	Roles map[string]Role `yaml:"roles"`
+	// Databases are those that a client may name as RESOURCE/DATABASE, besides that of Upstream.
+	Databases []string `yaml:"databases"`
 	// DefaultRole serves every other user name. With a single role it is that one.
 	DefaultRole string `yaml:"default_role"`
 }
@@ -283,7 +285,7 @@ func (c *Config) resources() []countersign.Resource {
 		res := countersign.Resource{
 			Name: countersign.ResourceName(r.Name), Kind: r.Kind, Labels: r.Labels,
 			Owners: groups(r.Owners), Reviewers: groups(r.Reviewers),
-			Upstream: r.Upstream, Roles: map[string]countersign.Role{}, DefaultRole: r.DefaultRole,
+			Upstream: r.Upstream, Databases: r.Databases, Roles: map[string]countersign.Role{}, DefaultRole: r.DefaultRole,
 		}
 		for name, role := range r.Roles {
 			res.Roles[name] = countersign.Role(role)

@@ -45,6 +45,7 @@ func whoSection(p *page, v countersign.View) {
 	}
 	on += ")"
 	p.row("on", on)
+	p.row("in database", v.Database.String())
 	p.row("as role", v.Role.String())
 	p.row("says", v.Justification.Reason.String())
 	p.row("ticket", v.Justification.Ticket.String())

@@ -84,6 +84,7 @@ func (s story) who(p *page) {
 	p.row("asked", s.asked.Get(countersign.FieldPrincipal))
 	p.row("on behalf of", spaced(s.asked.Get(countersign.FieldChain)))
 	p.row("on", s.asked.Get(countersign.FieldResource))
+	p.row("in database", s.asked.Get(countersign.FieldDatabase))
 	p.row("as role", s.asked.Get(countersign.FieldRole))
 	p.row("through", s.asked.Get(countersign.FieldFront))
 	p.row("session", s.asked.Get(countersign.FieldSession))

@@ -8,6 +8,7 @@ import (
 	"io"
 	"net"
 	"runtime/debug"
+	"slices"
 	"strings"
 	"time"
 
@@ -118,8 +119,11 @@ func (f *Front) open(ctx context.Context, o *opening) (*conn, error) {
 		return nil, startupError(codeBadAuth, "the resource has no role for this user and no default role",
 			"Connect as one of the resource's roles.")
 	}
+	if database, err = databaseOf(res, database); err != nil {
+		return nil, err
+	}
 	sess, err := f.gate.Open(ctx, principal, res.Name, gate.Opening{
-		Front: Name, Role: sanitize.Name(role), Remote: sanitize.Name(remote.Addr().String()),
+		Front: Name, Database: sanitize.Name(database), Role: sanitize.Name(role), Remote: sanitize.Name(remote.Addr().String()),
 		Client: sanitize.Name(o.params.settings["application_name"]),
 	})
 	if err != nil {
@@ -151,6 +155,23 @@ func refusedSession(err error) error {
 		r.code = codeNotNow
 	}
 	return &refuseStartup{r}
+}
+
+// databaseOf picks the database on the server: that of the upstream, or another that the resource lists. Policy and
+// reviewers judge by the resource, so a client does not choose freely among what else is on its server.
+func databaseOf(res countersign.Resource, wish string) (string, error) {
+	t, err := parseTarget(res.Upstream)
+	if err != nil {
+		return "", startupError(codeInternal, "internal error", "The gateway's log has the details.")
+	}
+	if wish == "" || wish == t.database {
+		return t.database, nil
+	}
+	if !slices.Contains(res.Databases, wish) {
+		return "", startupError(codeBadAuth, "the resource does not offer this database",
+			"Connect to the resource's own database, or have the other listed under `databases` of the resource.")
+	}
+	return wish, nil
 }
 
 // roleOf picks the upstream role: the user name where it is one of the resource's roles, else the default.
