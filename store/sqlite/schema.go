@@ -26,8 +26,8 @@ CREATE TABLE batch (
 	count    INTEGER NOT NULL,    -- of events
 	time     INTEGER NOT NULL,    -- of all its events, in microseconds
 	low      INTEGER NOT NULL,    -- position of the oldest intent without an outcome; after the batch if there is none
-	entries  BLOB NOT NULL,       -- stored entries, each after its length
-	hashes   BLOB NOT NULL        -- the hashes that these events complete, in the order of tlog.StoredHashIndex
+	hashes   BLOB NOT NULL,       -- the hashes that these events complete, in the order of tlog.StoredHashIndex
+	entries  BLOB NOT NULL        -- a listing of the stored entries (package trail); last, since it is long
 ) STRICT;
 
 CREATE TABLE blob (
