@@ -100,6 +100,9 @@ func (g *Gate) reviewRefused(rec Record, by Reviewer, v approval.Review, err err
 		countersign.Field{Name: countersign.FieldVerdict, Value: sanitize.Name(string(v.Verdict))},
 		countersign.Field{Name: countersign.FieldError, Value: told.Message},
 		countersign.Field{Name: "detail", Value: told.Detail}))
+	if !g.maySee(by.Principal, rec.Request) {
+		return notFound() // who may not see it does not learn whom it asks for
+	}
 	return told
 }
 
