@@ -407,8 +407,10 @@ var claimCases = []claimCase{
 		}
 		c.Claimer = countersign.Principal{Kind: countersign.KindPerson, Person: other}
 	}},
-	{name: "by who asked, in a session where bob owned it", ok: true, owners: 1 << bob,
-		bend: func(c *Claim) { c.Claimer.Owners = append(slices.Clip(c.Claimer.Owners), "bob") }},
+	{
+		name: "by who asked, in a session where bob owned it", ok: true, owners: 1 << bob,
+		bend: func(c *Claim) { c.Claimer.Owners = append(slices.Clip(c.Claimer.Owners), "bob") },
+	},
 	{name: "on behalf of cat", bend: func(c *Claim) { c.Claimer.Chain = []countersign.PersonID{"cat"} }},
 	{name: "for another action", bend: func(c *Claim) { c.Digest[0]++ }},
 	{name: "again for the same use", bend: func(*Claim) {}, action: usedAction},

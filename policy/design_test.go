@@ -94,28 +94,61 @@ func TestTheDesignsExampleDecidesAsItSays(t *testing.T) {
 		in    policy.Input
 		want  countersign.Decision
 	}{
-		{"a reader reads", policy.Input{Principal: reader, Resource: prod, Effects: countersign.Read, Facts: unknownSize},
-			countersign.Decision{Verdict: countersign.Allow, Rules: []string{"prod-readers"}, Limits: limits}},
-		{"a reader writes", policy.Input{Principal: reader, Resource: prod, Effects: countersign.Read | countersign.Write, Facts: unknownSize},
-			countersign.Decision{Verdict: countersign.Deny, Reason: "no rule permits this requester write on this resource; what no rule permits is denied"}},
-		{"an agent changes few rows, counted", policy.Input{Principal: bot, Resource: prod, Effects: countersign.Write, Facts: rows(100)},
-			countersign.Decision{Verdict: countersign.Allow, Rules: []string{"small-changes-by-agents"}}},
-		{"an agent changes many rows", policy.Input{Principal: bot, Resource: prod, Effects: countersign.Write, Facts: rows(101)},
-			countersign.Decision{Verdict: countersign.Review, Rules: []string{"prod-changes-by-agents"}, Seats: []countersign.Seat{one("prod-changes-by-agents", "dba")}, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule prod-changes-by-agents asks for 1 of dba"}},
-		{"an agent changes nobody knows how many rows", policy.Input{Principal: bot, Resource: prod, Effects: countersign.Write, Facts: unknownSize},
-			countersign.Decision{Verdict: countersign.Review, Rules: []string{"prod-changes-by-agents"}, Seats: []countersign.Seat{one("prod-changes-by-agents", "dba")}, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule prod-changes-by-agents asks for 1 of dba"}},
-		{"a reader exports: the limits of his reading rule hold", policy.Input{Principal: reader, Resource: prod, Effects: countersign.Read | countersign.Export, Facts: unknownSize},
-			countersign.Decision{Verdict: countersign.Review, Rules: []string{"exports"}, Seats: []countersign.Seat{both, both}, Limits: limits, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule exports asks for 2 of dba, security"}},
-		{"an agent writes what it exported: the seats of both rules", policy.Input{Principal: bot, Resource: prod, Effects: countersign.Write | countersign.Export, Facts: unknownSize},
-			countersign.Decision{Verdict: countersign.Review, Rules: []string{"exports", "prod-changes-by-agents"}, Seats: []countersign.Seat{both, both, one("prod-changes-by-agents", "dba")}, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule exports asks for 2 of dba, security; rule prod-changes-by-agents asks for 1 of dba"}},
-		{"an agent writes in staging", policy.Input{Principal: bot, Resource: stage, Effects: countersign.Write, Facts: unknownSize},
-			countersign.Decision{Verdict: countersign.Confirm, Confirm: true, Rules: []string{"own-agents-in-staging"}, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule own-agents-in-staging asks the person acted for to confirm"}},
-		{"an agent that acts for nobody", policy.Input{Principal: orphan, Resource: stage, Effects: countersign.Write, Facts: unknownSize},
-			countersign.Decision{Verdict: countersign.Deny, Rules: []string{"own-agents-in-staging"}, Reason: "rule own-agents-in-staging asks the person acted for to confirm, and the requester acts for nobody"}},
-		{"unknown", policy.Input{Principal: bot, Resource: prod, Effects: countersign.Unknown | countersign.Write, Facts: unknownSize},
-			countersign.Decision{Verdict: countersign.Deny, Reason: "what this does cannot be told, and no review rule names unknown; what no rule permits is denied"}},
-		{"no effects at all", policy.Input{Principal: reader, Resource: prod, Facts: unknownSize},
-			countersign.Decision{Verdict: countersign.Deny, Reason: "what this does cannot be told, and no review rule names unknown; what no rule permits is denied"}},
+		{
+			"a reader reads",
+			policy.Input{Principal: reader, Resource: prod, Effects: countersign.Read, Facts: unknownSize},
+			countersign.Decision{Verdict: countersign.Allow, Rules: []string{"prod-readers"}, Limits: limits},
+		},
+		{
+			"a reader writes",
+			policy.Input{Principal: reader, Resource: prod, Effects: countersign.Read | countersign.Write, Facts: unknownSize},
+			countersign.Decision{Verdict: countersign.Deny, Reason: "no rule permits this requester write on this resource; what no rule permits is denied"},
+		},
+		{
+			"an agent changes few rows, counted",
+			policy.Input{Principal: bot, Resource: prod, Effects: countersign.Write, Facts: rows(100)},
+			countersign.Decision{Verdict: countersign.Allow, Rules: []string{"small-changes-by-agents"}},
+		},
+		{
+			"an agent changes many rows",
+			policy.Input{Principal: bot, Resource: prod, Effects: countersign.Write, Facts: rows(101)},
+			countersign.Decision{Verdict: countersign.Review, Rules: []string{"prod-changes-by-agents"}, Seats: []countersign.Seat{one("prod-changes-by-agents", "dba")}, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule prod-changes-by-agents asks for 1 of dba"},
+		},
+		{
+			"an agent changes nobody knows how many rows",
+			policy.Input{Principal: bot, Resource: prod, Effects: countersign.Write, Facts: unknownSize},
+			countersign.Decision{Verdict: countersign.Review, Rules: []string{"prod-changes-by-agents"}, Seats: []countersign.Seat{one("prod-changes-by-agents", "dba")}, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule prod-changes-by-agents asks for 1 of dba"},
+		},
+		{
+			"a reader exports: the limits of his reading rule hold",
+			policy.Input{Principal: reader, Resource: prod, Effects: countersign.Read | countersign.Export, Facts: unknownSize},
+			countersign.Decision{Verdict: countersign.Review, Rules: []string{"exports"}, Seats: []countersign.Seat{both, both}, Limits: limits, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule exports asks for 2 of dba, security"},
+		},
+		{
+			"an agent writes what it exported: the seats of both rules",
+			policy.Input{Principal: bot, Resource: prod, Effects: countersign.Write | countersign.Export, Facts: unknownSize},
+			countersign.Decision{Verdict: countersign.Review, Rules: []string{"exports", "prod-changes-by-agents"}, Seats: []countersign.Seat{both, both, one("prod-changes-by-agents", "dba")}, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule exports asks for 2 of dba, security; rule prod-changes-by-agents asks for 1 of dba"},
+		},
+		{
+			"an agent writes in staging",
+			policy.Input{Principal: bot, Resource: stage, Effects: countersign.Write, Facts: unknownSize},
+			countersign.Decision{Verdict: countersign.Confirm, Confirm: true, Rules: []string{"own-agents-in-staging"}, Expires: time.Hour, ClaimWithin: 15 * time.Minute, Reason: "rule own-agents-in-staging asks the person acted for to confirm"},
+		},
+		{
+			"an agent that acts for nobody",
+			policy.Input{Principal: orphan, Resource: stage, Effects: countersign.Write, Facts: unknownSize},
+			countersign.Decision{Verdict: countersign.Deny, Rules: []string{"own-agents-in-staging"}, Reason: "rule own-agents-in-staging asks the person acted for to confirm, and the requester acts for nobody"},
+		},
+		{
+			"unknown",
+			policy.Input{Principal: bot, Resource: prod, Effects: countersign.Unknown | countersign.Write, Facts: unknownSize},
+			countersign.Decision{Verdict: countersign.Deny, Reason: "what this does cannot be told, and no review rule names unknown; what no rule permits is denied"},
+		},
+		{
+			"no effects at all",
+			policy.Input{Principal: reader, Resource: prod, Facts: unknownSize},
+			countersign.Decision{Verdict: countersign.Deny, Reason: "what this does cannot be told, and no review rule names unknown; what no rule permits is denied"},
+		},
 	} {
 		if diff := cmp.Diff(c.want, s.Decide(c.in)); diff != "" {
 			t.Errorf("%s (-want +got):\n%s", c.story, diff)

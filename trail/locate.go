@@ -251,8 +251,10 @@ func (v *verification) remaining() {
 		if f.count == 1 && v.told[f.number] {
 			return
 		}
-		r.problem(Problem{Kind: kind, Number: f.number, Last: f.number + f.count - 1,
-			ID: f.envelope.ID, Type: f.envelope.Type, Time: f.envelope.Time, What: what})
+		r.problem(Problem{
+			Kind: kind, Number: f.number, Last: f.number + f.count - 1,
+			ID: f.envelope.ID, Type: f.envelope.Type, Time: f.envelope.Time, What: what,
+		})
 	}
 	for _, f := range p.gaps.list {
 		problem(Removed, f, because("not in the copy", f.err))

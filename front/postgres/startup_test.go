@@ -102,8 +102,11 @@ func TestAuthenticationFailsInOneWay(t *testing.T) {
 		t.Fatal(want)
 	}
 	for _, try := range [][3]string{
-		{"someone", "wrong", "nowhere"}, {"someone", agentToken, "nowhere"}, {"someone", "", "shop"},
-		{r.role, rolePassword, "shop"}, {"postgres", "postgres", "postgres"},
+		{"someone", "wrong", "nowhere"},
+		{"someone", agentToken, "nowhere"},
+		{"someone", "", "shop"},
+		{r.role, rolePassword, "shop"},
+		{"postgres", "postgres", "postgres"},
 	} {
 		if got := say(try[0], try[1], try[2]); got != want {
 			t.Errorf("%v: %s", try, got)
@@ -310,8 +313,10 @@ func TestUpstreamByTLSAndSCRAM(t *testing.T) {
 	_, root, certPEM, keyPEM := certificate(t)
 	server := pgtest.Own(t, localpg.Options{
 		Settings: map[string]string{"ssl": "on", "ssl_cert_file": "server.crt", "ssl_key_file": "server.key"},
-		Files: map[string][]byte{"server.crt": certPEM, "server.key": keyPEM,
-			"pg_hba.conf": []byte("host all all 127.0.0.1/32 md5\n")},
+		Files: map[string][]byte{
+			"server.crt": certPEM, "server.key": keyPEM,
+			"pg_hba.conf": []byte("host all all 127.0.0.1/32 md5\n"),
+		},
 	})
 	for method, encryption := range map[string]string{"SCRAM": "scram-sha-256", "md5": "md5"} {
 		role := "by_" + encryption[:3]

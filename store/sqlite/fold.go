@@ -22,7 +22,8 @@ const (
 // the log.
 func fold(ctx context.Context, db interface {
 	QueryRowContext(ctx context.Context, query string, args ...any) *sql.Row
-}) (pages int64, err error) {
+},
+) (pages int64, err error) {
 	var busy, inLog, folded int64
 	if err := db.QueryRowContext(ctx, `PRAGMA wal_checkpoint(PASSIVE)`).Scan(&busy, &inLog, &folded); err != nil {
 		return 0, err

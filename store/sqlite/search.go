@@ -220,8 +220,11 @@ type matcher struct {
 func newMatcher(q trail.Query) *matcher {
 	m := &matcher{typ: q.Type, fields: map[string]string{}, text: []byte(q.Text)}
 	for _, f := range []struct{ name, value string }{
-		{countersign.FieldAction, q.Action}, {countersign.FieldRequest, q.Request}, {countersign.FieldSession, q.Session},
-		{countersign.FieldPrincipal, q.Principal}, {countersign.FieldResource, q.Resource},
+		{countersign.FieldAction, q.Action},
+		{countersign.FieldRequest, q.Request},
+		{countersign.FieldSession, q.Session},
+		{countersign.FieldPrincipal, q.Principal},
+		{countersign.FieldResource, q.Resource},
 	} {
 		if f.value != "" {
 			m.fields[f.name] = f.value
