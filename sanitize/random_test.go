@@ -18,7 +18,7 @@ import (
 // random bytes do, and checks what always holds. COUNTERSIGN_LONG=1 makes it a long test; COUNTERSIGN_SEED
 // repeats one.
 func TestRandom(t *testing.T) {
-	n, seed := 3000, rand.Uint64()
+	n, seed := 800, rand.Uint64()
 	if os.Getenv("COUNTERSIGN_LONG") != "" {
 		n = 300_000
 	}

@@ -210,6 +210,9 @@ func TestFalseAlarms(t *testing.T) {
 		"01 02 03 04 05 06 07 08 ff",
 		"EAN 4006381333931 ISBN 978-3-16-148410-0",
 		"[email] [password:0123456789ab] [rest:12 bytes]",
+		"4111111111111112 4111-1111-1111-1112 378282246310006", // Luhn's sum is wrong
+		"DE89370400440532013001 GB29 NWBK 6016 1331 9268 18",     // the remainder is wrong
+		"AKIAFAKEFAKEFAKEFAK xAKIAFAKEFAKEFAKEFAKE ghp-" + fake(36) + " md5" + fakeHex(31),
 		"eyJub3QiOiJqd3QifQ", // base64 of an object that is no header
 	} {
 		if got := plain.Text(raw).String(); got != raw {
@@ -250,6 +253,12 @@ func TestPseudonyms(t *testing.T) {
 	}
 	if c := sanitize.New(sanitize.Options{Key: []byte("another")}).Text("Alice@Example.com").String(); c == pa {
 		t.Error("another key, the same pseudonym")
+	}
+	if d := keyed.Text("bob@example.com").String(); d == pa {
+		t.Error("another address, the same pseudonym")
+	}
+	if d := keyed.Value("password", "alice@example.com").String(); strings.HasSuffix(d, pa[len("[email"):]) {
+		t.Error("another kind, the same pseudonym")
 	}
 	one := keyed.SQL(`ALTER USER x PASSWORD 'it''s'`, nil).String()
 	two := keyed.Value("password", "it's").String()
