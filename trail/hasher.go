@@ -17,14 +17,16 @@ type Hasher struct {
 	field []byte // input of a commitment
 	leaf  []byte // 0x00 and the leaf: the input of its hash
 
-	erased uint64 // of the entry hashed last: a bit for each erased field
+	erased bool // the entry hashed last has an erased field
 }
 
-// announces reports whether the entry hashed last announces erasures.
-func (h *Hasher) announces() bool {
+// Erased reports whether the entry hashed last lacks the value of a field.
+func (h *Hasher) Erased() bool { return h.erased }
+
+// eventType is the type of the entry hashed last.
+func (h *Hasher) eventType() []byte {
 	from := 1 + fixedSize + 1
-	return len(h.leaf) > from+len(TrailErased) && h.leaf[from-1] == byte(len(TrailErased)) &&
-		string(h.leaf[from:from+len(TrailErased)]) == string(TrailErased)
+	return h.leaf[from : from+int(h.leaf[from-1])]
 }
 
 // Append appends the stored form of an event to dst and returns it with the hash of its leaf. salts
@@ -76,16 +78,16 @@ func (h *Hasher) walk(raw []byte) error {
 		return err
 	}
 	h.begin(e.raw)
-	h.erased = 0
+	h.erased = false
 	rest := e.rest
-	for i := range e.fields {
+	for range e.fields {
 		var f stored
 		if f, rest, err = cutField(rest); err != nil {
 			return err
 		}
 		if f.erased {
 			h.leaf = append(h.leaf, f.commitment...)
-			h.erased |= 1 << i
+			h.erased = true
 			continue
 		}
 		c := commit(h, f.salt, f.name, f.value)

@@ -281,11 +281,16 @@ func (v *verification) remaining() {
 	for _, f := range p.unread.list {
 		problem(BadHash, f, because("the hashes kept for these events cannot be read", f.err))
 	}
-	for _, e := range sortedErasures(p.erased) {
-		problem(BadErasure, finding{number: e.number, count: 1, envelope: e.env},
-			fmt.Sprintf("values are gone (fields %s), and no later event announces that", positions(e.fields)))
+	for _, f := range p.erased.list {
+		problem(BadErasure, f, "values of the event are gone; no version of Countersign erases any so far")
 	}
-	for _, f := range []findings{p.gaps, p.damaged, p.differs, p.leaves, p.nodes, p.unread} {
+	if p.missing == 0 && len(p.damaged.list) == 0 { // else what signed the claim may be among what is not there
+		for _, f := range p.story.unsigned.list {
+			problem(Unsigned, f, "claimed without a signature: no earlier request.approved and review.given of that request that permit it")
+		}
+		r.More += p.story.unsigned.more
+	}
+	for _, f := range []findings{p.gaps, p.damaged, p.differs, p.leaves, p.nodes, p.unread, p.erased} {
 		r.More += f.more
 	}
 }
@@ -295,26 +300,6 @@ func because(what string, err error) string {
 		return what
 	}
 	return what + ": " + err.Error()
-}
-
-func sortedErasures(all map[ID]erasure) []erasure {
-	list := make([]erasure, 0, len(all))
-	for _, e := range all {
-		list = append(list, e)
-	}
-	slices.SortFunc(list, func(a, b erasure) int { return int(int64(a.number) - int64(b.number)) })
-	return list
-}
-
-func positions(mask uint64) string {
-	var text string
-	for ; mask != 0; mask &= mask - 1 {
-		if text != "" {
-			text += ", "
-		}
-		text += fmt.Sprint(bits.TrailingZeros64(mask))
-	}
-	return text
 }
 
 // leafBlock is one run of recomputed leaves.

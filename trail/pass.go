@@ -4,23 +4,9 @@ import (
 	"errors"
 	"runtime"
 	"slices"
-	"strconv"
-	"strings"
 	"sync"
 
 	"golang.org/x/mod/sumdb/tlog"
-
-	"github.com/countersign-dev/countersign"
-)
-
-// TrailErased is the type of the event that announces an erasure: the field "event" holds the id of the
-// event that lost values, the field "fields" the positions of those in it, from 0, comma-separated.
-const TrailErased countersign.EventType = "trail.erased"
-
-// The names of the fields of a trail.erased event.
-const (
-	FieldErasedEvent  = "event"
-	FieldErasedFields = "fields"
 )
 
 // unitSize is how many entries one goroutine hashes at a time, unitBytes how many bytes, about.
@@ -75,20 +61,15 @@ type passed struct {
 	roots    map[uint64]tlog.Hash // at the sizes asked for
 	blocks   []tlog.Hash          // computed, at blockLevel
 
-	missing uint64         // entries
-	differs findings       // leaves that are not what the hash kept for them says
-	leaves  findings       // leaves kept beside that are not those of the bodies
-	gaps    findings       // entries that are not there
-	damaged findings       // entries that cannot be read
-	nodes   findings       // inner hashes kept that are not those of the leaves
-	erased  map[ID]erasure // erased fields that no later event has announced
-	unread  findings       // entries whose kept hashes cannot be read
-}
-
-type erasure struct {
-	number uint64
-	fields uint64 // a bit each
-	env    Envelope
+	missing uint64   // entries
+	differs findings // leaves that are not what the hash kept for them says
+	leaves  findings // leaves kept beside that are not those of the bodies
+	gaps    findings // entries that are not there
+	damaged findings // entries that cannot be read
+	nodes   findings // inner hashes kept that are not those of the leaves
+	erased  findings // entries that lack values
+	unread  findings // entries whose kept hashes cannot be read
+	story   story
 }
 
 // unit is a run of entries on its way through the workers.
@@ -96,7 +77,8 @@ type unit struct {
 	chunk  Chunk
 	leaves []tlog.Hash
 	errs   []error // nil where the entry can be read
-	odd    []int   // entries with erased fields, or that announce erasures
+	erased []int   // entries with erased fields
+	told   []int   // entries that tell of a request
 	beside []int   // entries whose leaf kept beside is another
 	err    error   // the copy cannot be read
 	ready  chan struct{}
@@ -104,7 +86,7 @@ type unit struct {
 
 // pass reads the whole copy once. One goroutine reads, some hash, and this one puts the tree together.
 func pass(src Source, sizes []uint64) (*passed, error) {
-	p := &passed{tree: &Tree{}, roots: map[uint64]tlog.Hash{}, erased: map[ID]erasure{}}
+	p := &passed{tree: &Tree{}, roots: map[uint64]tlog.Hash{}}
 	sizes = slices.Clone(sizes)
 	slices.Sort(sizes)
 	workers := min(8, runtime.GOMAXPROCS(0))
@@ -208,8 +190,11 @@ func (u *unit) hash(h *Hasher) {
 		if u.errs[i] != nil {
 			continue
 		}
-		if h.erased != 0 || h.announces() {
-			u.odd = append(u.odd, i)
+		if h.Erased() {
+			u.erased = append(u.erased, i)
+		}
+		if tells(h.eventType()) {
+			u.told = append(u.told, i)
 		}
 		if i < len(u.chunk.Leaves) && u.chunk.Leaves[i] != nil && string(u.chunk.Leaves[i]) != string(h.leaf[1:]) {
 			u.beside = append(u.beside, i)
@@ -232,8 +217,12 @@ func (p *passed) take(src Source, u *unit, sizes *[]uint64) error {
 		env, _ := ParseEnvelope(u.chunk.Raw[i])
 		p.leaves.add(finding{number: first + uint64(i), count: 1, envelope: env})
 	}
-	for _, i := range u.odd {
-		p.erasures(first+uint64(i), u.chunk.Raw[i])
+	for _, i := range u.erased {
+		env, _ := ParseEnvelope(u.chunk.Raw[i])
+		p.erased.add(finding{number: first + uint64(i), count: 1, envelope: env})
+	}
+	for _, i := range u.told {
+		p.story.tell(first+uint64(i), u.chunk.Raw[i])
 	}
 	kept, err := keptHashes(src, first, uint64(len(u.leaves)))
 	if err != nil {
@@ -354,47 +343,5 @@ func (p *passed) reach(sizes *[]uint64) {
 			p.roots[p.tree.Size()] = p.tree.Root()
 		}
 		*sizes = (*sizes)[1:]
-	}
-}
-
-// erasures takes account of an entry with erased fields, or of one that announces them.
-func (p *passed) erasures(number uint64, raw []byte) {
-	e, err := ParseEntry(raw)
-	if err != nil {
-		return // its leaf is judged all the same
-	}
-	var mask uint64
-	for i, f := range e.Fields {
-		if f.Erased {
-			mask |= 1 << i
-		}
-	}
-	if e.Type == TrailErased {
-		p.announce(e)
-	}
-	if mask != 0 {
-		p.erased[e.ID] = erasure{number, mask, e.Envelope}
-	}
-}
-
-// announce takes the erasures that an event names off the list.
-func (p *passed) announce(e Entry) {
-	id, err := ParseID(e.Get(FieldErasedEvent).String())
-	if err != nil {
-		return
-	}
-	was, ok := p.erased[id]
-	if !ok {
-		return
-	}
-	for _, s := range strings.Split(e.Get(FieldErasedFields).String(), ",") {
-		if i, err := strconv.ParseUint(s, 10, 6); err == nil {
-			was.fields &^= 1 << i
-		}
-	}
-	if was.fields == 0 {
-		delete(p.erased, id)
-	} else {
-		p.erased[id] = was
 	}
 }

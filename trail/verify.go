@@ -57,7 +57,8 @@ const (
 	RolledBack ProblemKind = "rolled back" // the copy ends before a checkpoint does
 	Damaged    ProblemKind = "damaged"     // cannot be read
 	BadHash    ProblemKind = "bad hash"    // the event is right, a hash kept beside it is not
-	BadErasure ProblemKind = "bad erasure" // a value is gone and no later event says so
+	BadErasure ProblemKind = "bad erasure" // a value is gone: this build erases none
+	Unsigned   ProblemKind = "unsigned"    // a grant was used that the log does not show to be signed
 	BadAnchor  ProblemKind = "bad anchor"  // a checkpoint cannot be used
 )
 
