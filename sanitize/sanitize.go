@@ -132,8 +132,11 @@ func isName(raw string) bool {
 type finder func(t string) []finding
 
 // limited replaces what find finds, in no more of raw than gives MaxText bytes. rest is the form of the
-// placeholder for what is left out.
+// placeholder for what is left out. It returns the findings as spans of raw.
 func (s *Sanitizer) limited(raw string, first []finding, rest form, find finder) (string, []finding) {
+	if !utf8.ValidString(raw) {
+		return s.repaired(raw, first, rest, find)
+	}
 	for keep := MaxText; ; keep /= 2 {
 		found := slices.Clone(first)
 		if len(raw) > keep {
@@ -142,9 +145,24 @@ func (s *Sanitizer) limited(raw string, first []finding, rest form, find finder)
 		}
 		text, all := s.settle(raw, found, find)
 		if len(text) <= MaxText {
-			return strings.ToValidUTF8(text, "\uFFFD"), all
+			return text, all
 		}
 	}
+}
+
+// repaired is limited for a text that is not UTF-8: it is made so before anything is looked for, so that
+// what is found does not depend on bytes that the result will not have.
+func (s *Sanitizer) repaired(raw string, first []finding, rest form, find finder) (string, []finding) {
+	v := validUTF8(raw)
+	found := slices.Clone(first)
+	for i, f := range found {
+		found[i].Start, found[i].End = v.at(f.Start), v.at(f.End)
+	}
+	text, all := s.limited(v.text, found, rest, find)
+	for i, f := range all {
+		all[i].Start, all[i].End = v.source(f.Start, f.End)
+	}
+	return text, all
 }
 
 // maxRounds is how often a result is looked at again. Each round makes a result in which more is replaced;

@@ -211,7 +211,7 @@ func TestFalseAlarms(t *testing.T) {
 		"EAN 4006381333931 ISBN 978-3-16-148410-0",
 		"[email] [password:0123456789ab] [rest:12 bytes]",
 		"4111111111111112 4111-1111-1111-1112 378282246310006", // Luhn's sum is wrong
-		"DE89370400440532013001 GB29 NWBK 6016 1331 9268 18",     // the remainder is wrong
+		"DE89370400440532013001 GB29 NWBK 6016 1331 9268 18",   // the remainder is wrong
 		"AKIAFAKEFAKEFAKEFAK xAKIAFAKEFAKEFAKEFAKE ghp-" + fake(36) + " md5" + fakeHex(31),
 		"eyJub3QiOiJqd3QifQ", // base64 of an object that is no header
 	} {

@@ -3,6 +3,7 @@ package sanitize
 import (
 	"encoding/base64"
 	"encoding/hex"
+	"sort"
 	"strings"
 	"unicode/utf16"
 	"unicode/utf8"
@@ -22,6 +23,33 @@ func (v *view) source(a, b int) (int, int) {
 		end++
 	}
 	return int(v.from[a]), int(v.from[end])
+}
+
+// at returns where the byte i of the source is in the view.
+func (v *view) at(i int) int {
+	return sort.Search(len(v.text), func(k int) bool { return int(v.from[k]) >= i })
+}
+
+// validUTF8 puts U+FFFD in place of every run of bytes that are not UTF-8.
+func validUTF8(t string) view {
+	b := newView(len(t))
+	for i := 0; i < len(t); {
+		r, size := utf8.DecodeRuneInString(t[i:])
+		if r != utf8.RuneError || size > 1 {
+			for k := range size {
+				b.add(t[i+k], i+k)
+			}
+			i += size
+			continue
+		}
+		start := i
+		for i < len(t) && r == utf8.RuneError && size == 1 {
+			i++
+			r, size = utf8.DecodeRuneInString(t[i:])
+		}
+		b.addRune(utf8.RuneError, start)
+	}
+	return b.done(len(t))
 }
 
 type viewBuilder struct {
