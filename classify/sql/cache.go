@@ -159,6 +159,7 @@ func statementSize(st *Statement) int {
 			size += len(v) + 16
 		}
 	}
+	size += 8 * len(st.CredentialParams)
 	if st.PrepareBody != nil {
 		size += statementSize(st.PrepareBody)
 	}

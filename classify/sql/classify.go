@@ -52,7 +52,7 @@ func classify(text string, s Settings, c *Catalog) (r Result, usesPrepared bool)
 	}
 	r.unite()
 	r.Credentials = session.credentials.spans(text)
-	r.CredentialParams = session.credentials.paramNumbers()
+	r.CredentialParams = session.credentials.paramNumbers(0)
 	return r, session.usesPrepared
 }
 
@@ -64,7 +64,7 @@ func notUnderstood(text string, why sanitize.Clean) Result {
 		Reason:  reason(text),
 	}
 	if scannable(text).IsZero() {
-		r.Credentials = lexicalCredentials(text)
+		r.Credentials = distinct(unparsedCredentials(text))
 	} else {
 		r.Credentials = brokenCredentials(text)
 	}
@@ -74,6 +74,7 @@ func notUnderstood(text string, why sanitize.Clean) Result {
 // statement walks one statement and sums up what it does.
 func (w *walker) statement(n *pg.Node) Statement {
 	st := Statement{searchPath: w.session.pathText}
+	params := len(w.session.credentials.params)
 	w.st = &st
 	w.root = rootOf(n)
 	w.query()
@@ -82,6 +83,7 @@ func (w *walker) statement(n *pg.Node) Statement {
 		w.effect(countersign.Unknown, sanitize.Const("the statement is not understood"))
 	}
 	w.addAssumptions()
+	st.CredentialParams = w.session.credentials.paramNumbers(params)
 	st.Facts.Statements = 1
 	st.Facts.CatalogOnly = !st.Effects.Privileged() && !w.userData
 	if len(st.Sets) > 0 {

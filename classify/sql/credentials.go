@@ -20,6 +20,7 @@ const credentialKind sanitize.Kind = "password"
 type credentials struct {
 	literals []int32 // where a literal starts
 	bodies   []int32 // where a literal starts that holds code
+	words    []int32 // where the value of SET starts, which may be a name
 	params   []int32
 }
 
@@ -36,6 +37,7 @@ var separators = strings.NewReplacer("_", "", "-", "")
 // isCredentialName reports whether what is called name holds a credential.
 func isCredentialName(name string) bool {
 	name = strings.TrimRight(strings.ToLower(name), "0123456789")
+	name = name[strings.LastIndexByte(name, '.')+1:] // of app.password
 	if name == "pwd" || name == "pass" || name == "psw" || strings.HasSuffix(name, "_pwd") || strings.HasSuffix(name, "_pass") {
 		return true
 	}
@@ -53,7 +55,7 @@ func (w *walker) credential(n *pg.Node) {
 	find(n, func(m any) bool {
 		switch m := m.(type) {
 		case *pg.A_Const:
-			if m.Val != nil {
+			if _, ok := m.Val.(*pg.A_Const_Boolval); m.Val != nil && !ok {
 				w.session.credentials.literals = append(w.session.credentials.literals, m.Location)
 			}
 		case *pg.ParamRef:
@@ -107,36 +109,6 @@ func (w *walker) comparedCredential(n *pg.A_Expr) {
 	}
 }
 
-// insertCredentials marks the values that an INSERT with a column list gives to columns of credentials.
-func (w *walker) insertCredentials(n *pg.InsertStmt, source *pg.SelectStmt) {
-	if source == nil {
-		return
-	}
-	for i, c := range n.Cols {
-		if !isCredentialName(c.GetResTarget().GetName()) {
-			continue
-		}
-		for _, row := range source.ValuesLists {
-			if items := row.GetList().GetItems(); i < len(items) {
-				w.credential(items[i])
-			}
-		}
-		w.selectedCredential(source, i)
-	}
-}
-
-// selectedCredential marks column i of a query, in every part of a UNION.
-func (w *walker) selectedCredential(n *pg.SelectStmt, i int) {
-	if n == nil {
-		return
-	}
-	if i < len(n.TargetList) {
-		w.credential(n.TargetList[i].GetResTarget().GetVal())
-	}
-	w.selectedCredential(n.Larg, i)
-	w.selectedCredential(n.Rarg, i)
-}
-
 // functionArguments are the arguments of functions that are credentials, by position; every is every
 // one, last the last.
 var functionArguments = map[string][]int{
@@ -165,15 +137,25 @@ func (w *walker) functionCredentials(name string, n *pg.FuncCall) {
 		}
 	}
 	if name == "set_config" && len(n.Args) > 1 {
-		if setting, ok := literal(n.Args[0]); !ok || isCredentialName(setting) || secretSettings[setting] {
-			w.credential(n.Args[1])
+		if setting, ok := literal(n.Args[0]); !ok || isCredentialName(setting) || secretSettings[strings.ToLower(setting)] {
+			for _, arg := range n.Args[1:] {
+				w.credential(arg)
+			}
+			if !ok {
+				w.credential(n.Args[0].GetNamedArgExpr().GetArg()) // the arguments may be in any order
+			}
 		}
 	}
+	w.formatted(name, n)
 }
 
 func (w *walker) settingCredential(n *pg.VariableSetStmt) {
 	if name := strings.ToLower(n.Name); isCredentialName(name) || secretSettings[name] {
 		for _, a := range n.Args {
+			if c := a.GetAConst(); c != nil {
+				w.session.credentials.words = append(w.session.credentials.words, c.Location)
+				continue
+			}
 			w.credential(a)
 		}
 	}
@@ -225,7 +207,7 @@ func (w *walker) alterSubscription(n *pg.AlterSubscriptionStmt) {
 
 // spans turns what was collected into spans of text, sorted, each once.
 func (c *credentials) spans(text string) []sanitize.Span {
-	if len(c.literals) == 0 && len(c.bodies) == 0 {
+	if len(c.literals) == 0 && len(c.bodies) == 0 && len(c.words) == 0 {
 		return nil
 	}
 	scan, err := pg.Scan(text)
@@ -247,6 +229,15 @@ func (c *credentials) spans(text string) []sanitize.Span {
 			spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
 		}
 	}
+	for _, start := range c.words {
+		i := sort.Search(len(scan.Tokens), func(i int) bool { return scan.Tokens[i].Start >= start })
+		for i < len(scan.Tokens) && isSign(scan.Tokens[i].Token) {
+			i++
+		}
+		if i < len(scan.Tokens) {
+			spans = append(spans, wordSpan(scan.Tokens, i))
+		}
+	}
 	for _, start := range c.bodies {
 		if t := at(start); t != nil {
 			spans = append(spans, bodySpans(text, int(t.Start), int(t.End))...)
@@ -254,6 +245,19 @@ func (c *credentials) spans(text string) []sanitize.Span {
 	}
 	return distinct(spans)
 }
+
+// wordSpan returns where the name or literal stands that begins with token i. U&"x" UESCAPE '!' is three
+// tokens.
+func wordSpan(tokens []*pg.ScanToken, i int) sanitize.Span {
+	end := i
+	if unicode := tokens[i].Token == pg.Token_UIDENT || tokens[i].Token == pg.Token_USCONST; unicode &&
+		i+2 < len(tokens) && tokens[i+1].Token == pg.Token_UESCAPE {
+		end = i + 2
+	}
+	return sanitize.Span{Start: int(tokens[i].Start), End: int(tokens[end].End), Kind: credentialKind}
+}
+
+func isSign(t pg.Token) bool { return t == pg.Token_ASCII_45 || t == pg.Token_ASCII_43 }
 
 func isLiteral(t pg.Token) bool {
 	switch t {
@@ -274,7 +278,7 @@ func bodySpans(text string, start, end int) []sanitize.Span {
 		return nil
 	}
 	open := strings.IndexByte(body[1:], '$') + 2
-	spans := lexicalCredentials(body[open : len(body)-open])
+	spans := codeCredentials(body[open : len(body)-open])
 	for i := range spans {
 		spans[i].Start += start + open
 		spans[i].End += start + open
@@ -282,65 +286,28 @@ func bodySpans(text string, start, end int) []sanitize.Span {
 	return spans
 }
 
-// lexicalCredentials finds credentials without a parse tree: literals that follow PASSWORD or another
-// such name, with or without an operator between, and literals that carry a password themselves. It
-// serves code in literals, and texts that do not parse.
-func lexicalCredentials(text string) []sanitize.Span {
-	scan, err := pg.Scan(text)
-	if err != nil {
-		return brokenCredentials(text)
-	}
-	var spans []sanitize.Span
-	pending := 0 // tokens more that may stand between the name and the literal
-	for _, t := range scan.Tokens {
-		word := text[t.Start:t.End]
-		switch {
-		case isLiteral(t.Token):
-			if pending > 0 || tells(word) {
-				spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
-			}
-			pending = 0
-		case t.Token == pg.Token_SQL_COMMENT || t.Token == pg.Token_C_COMMENT:
-		case isCredentialName(strings.Trim(word, `"`)) || strings.EqualFold(word, "connection"):
-			pending = 3
-		default:
-			pending--
-		}
-	}
-	return spans
-}
-
-var broken = regexp.MustCompile(`(?i)(password|passwd|connection|secret|token)\W{0,8}?(e|u&|n)?'`)
-
-// brokenCredentials is for texts that have no tokens, such as those with a quote missing: from the
-// quote after PASSWORD to the next quote, or to the end.
-func brokenCredentials(text string) []sanitize.Span {
-	var spans []sanitize.Span
-	for from := 0; ; {
-		m := broken.FindStringIndex(text[from:])
-		if m == nil {
-			return spans
-		}
-		start, end := from+m[1]-1, len(text)
-		if i := strings.IndexByte(text[start+1:], '\''); i >= 0 {
-			end = start + 1 + i + 1
-		}
-		spans = append(spans, sanitize.Span{Start: start, End: end, Kind: credentialKind})
-		from = end
-	}
-}
-
+// distinct sorts spans and unites those that overlap.
 func distinct(spans []sanitize.Span) []sanitize.Span {
 	slices.SortFunc(spans, func(a, b sanitize.Span) int { return a.Start - b.Start })
-	return slices.CompactFunc(spans, func(a, b sanitize.Span) bool { return a.Start == b.Start })
+	out := spans[:0]
+	for _, s := range spans {
+		if n := len(out); n > 0 && s.Start < out[n-1].End {
+			out[n-1].End = max(out[n-1].End, s.End)
+			continue
+		}
+		out = append(out, s)
+	}
+	return out
 }
 
-func (c *credentials) paramNumbers() []int {
-	if len(c.params) == 0 {
+// paramNumbers returns the numbers of the parameters found, but for the first skip.
+func (c *credentials) paramNumbers(skip int) []int {
+	found := c.params[skip:]
+	if len(found) == 0 {
 		return nil
 	}
-	numbers := make([]int, len(c.params))
-	for i, p := range c.params {
+	numbers := make([]int, len(found))
+	for i, p := range found {
 		numbers[i] = int(p)
 	}
 	slices.Sort(numbers)

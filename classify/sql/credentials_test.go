@@ -65,9 +65,60 @@ func TestCredentials(t *testing.T) {
 		`SELECT 'password', 'my password is long', 'passwords'`,
 		`COMMENT ON COLUMN users.password IS 'the password'`,
 		`SELECT password FROM users WHERE name = 'bob' AND password_changed > 'x'`,
+		// Through a query, or an expression.
+		`INSERT INTO users (password) SELECT v FROM (VALUES ('hunter2')) t(v)`,
+		`INSERT INTO users (id, password) SELECT * FROM (VALUES (1, 'hunter2')) v`,
+		`INSERT INTO users (id, password) SELECT 1, u.v FROM s JOIN unnest(ARRAY['hunter2']) u(v) ON true`,
+		`WITH x AS (SELECT 'hunter2' AS v) INSERT INTO users (password) SELECT v FROM x`,
+		`WITH x(a, password) AS (SELECT 'x', 'hunter2') SELECT * FROM x`,
+		`INSERT INTO users (password) WITH x AS (VALUES ('hunter2')) TABLE x`,
+		`INSERT INTO users (name) SELECT v FROM (VALUES ('x')) t(v)`,
+		`INSERT INTO users (name, note) VALUES ('hunter1', 'hunter2') ON CONFLICT (name) DO UPDATE SET password = excluded.note`,
+		`SELECT * FROM (VALUES ('x', 'hunter2')) v(name, password)`,
+		`CREATE VIEW v (name, password) AS SELECT 'x', 'hunter2'`,
+		`UPDATE users SET password = v.p FROM (VALUES ('hunter2')) v(p) WHERE name = 'x'`,
+		`UPDATE users SET (name, password) = (SELECT 'hunter1', 'hunter2') WHERE name = 'x'`,
+		`MERGE INTO users u USING t ON u.id = t.id AND t.a = 'x' WHEN NOT MATCHED THEN INSERT (id, password) VALUES ('x', 'hunter2')`,
+		`MERGE INTO users u USING (VALUES ('hunter2')) t(v) ON true WHEN NOT MATCHED THEN INSERT (password) VALUES (t.v)`,
+		`MERGE INTO users u USING (VALUES ('hunter2')) t(v) ON true WHEN MATCHED THEN UPDATE SET password = t.v`,
+		`SELECT 'ALTER ROLE bob PASSWORD ' || 'hunter2' || ' x'`,
+		`SELECT format('ALTER ROLE bob PASSWORD %L', 'hunter2'), format('%s', 'x')`,
+		`SELECT concat('x', 'password=', 'hunter2')`,
+		// Kept in a definition.
+		`CREATE TABLE t (name text DEFAULT 'x', password text DEFAULT 'hunter2')`,
+		`ALTER TABLE t ADD COLUMN api_key text NOT NULL DEFAULT 'hunter2'::text`,
+		`ALTER TABLE t ALTER COLUMN password SET DEFAULT 'hunter2', ALTER COLUMN name SET DEFAULT 'x'`,
+		`CREATE FUNCTION f(name text DEFAULT 'x', password text DEFAULT 'hunter2') RETURNS int LANGUAGE sql RETURN 1`,
+		// Settings.
+		`SET app.api_key TO hunter2`,
+		`SET app.pwd = "hunter2"`,
+		`SET app.token TO U&"hunter!0032" UESCAPE '!'`,
+		`SET LOCAL app.secret = 'hunter2'`,
+		`ALTER ROLE bob SET app.token TO hunter2`,
+		`ALTER DATABASE d SET app.password = hunter2`,
+		`SET search_path TO x, 'y'`,
+		`SELECT set_config(new_value => 'hunter2', is_local => false, setting_name => 'hunter')`,
+		// In code.
+		`DO $$BEGIN EXECUTE format('ALTER ROLE bob PASSWORD %L', 'hunter2'); RAISE NOTICE 'x'; END$$`,
+		`DO $$BEGIN EXECUTE format('ALTER ROLE %I PASSWORD %L', 'hunter1', 'hunter2'); END$$`,
+		`DO $$BEGIN EXECUTE 'ALTER ROLE bob PASSWORD ' || quote_literal('hunter2'); END$$`,
+		`DO $$BEGIN EXECUTE 'UPDATE users SET password = $1hunter' USING 'hunter2'; PERFORM f('x'); END$$`,
+		`DO $$BEGIN IF password = given THEN PERFORM f(token); END IF; END$$`,
 		// Not parsed: from the tokens, or without them.
-		`ALTER USER bob PASWORD PASSWORD 'hunter2' 'x'`,
-		`CREATE USER bob SECRET PASSWORD = 'hunter2', name = 'x'`,
+		`ALTER USER bob PASWORD PASSWORD 'hunter2' 'hunter3'`,
+		`CREATE USER bob SECRET PASSWORD = 'hunter2', name = 'hunter3'`,
+		`UPDATE users SET SET password = 'hunter2', name = 'x'`,
+		`ALTER ROLE bob PASSWRD 'hunter2'`,
+		`ALTER ROLE bob PASSWORD hunter2`,
+		`ALTER ROLE bob PASSWORD/**/hunter2-x!hunter3;`,
+		`ALTER ROLE bob PASSWORD "hunter2"`,
+		`ALTER ROLE bob PASSWORD U&"hunter\0032"`,
+		`ALTER ROLE bob PASSWORD = hunter2`,
+		`ALTER ROLE bob PASSWORD hunter2 VALID UNTIL 'hunter`,
+		`ALTER ROLE bob PASSWORD "hunter2`,
+		`UPDATE users SET password = hunter2 name = 'x'`,
+		`SELECT password FROM users WHEER name = 'x'`,
+		`SELECT f(password, x) FROM users GROUPED name = 'x' AND password = crypt(x)`,
 		`ALTER USER bob PASSWORD 'hunter2' "x`,
 		`ALTER USER bob PASSWORD 'hunter2`,
 		"ALTER USER bob PASSWORD 'hunter2'\x00 'x'",
@@ -91,7 +142,7 @@ func TestCredentials(t *testing.T) {
 			if !strings.Contains(g, "hunt") && !strings.Contains(g, "hünt") {
 				t.Errorf("%s\n  %s is no credential", text, g)
 			}
-			if r.Parsed && !(strings.HasSuffix(g, "'") || strings.HasSuffix(g, "$")) {
+			if r.Parsed && !(strings.HasSuffix(g, "'") || strings.HasSuffix(g, "$") || strings.Contains(text, "SET app.")) {
 				t.Errorf("%s\n  %s is not a whole literal", text, g)
 			}
 		}
@@ -130,6 +181,42 @@ func TestNoLiteralLeaves(t *testing.T) {
 		shown := fmt.Sprint(r.Why, r.Objects)
 		if strings.Contains(shown, "hunter2") {
 			t.Errorf("%s: %s", text, shown)
+		}
+	}
+}
+
+// The arguments of EXECUTE are credentials where the statement takes them for such; all are when nobody
+// knows it.
+func TestExecuteCredentials(t *testing.T) {
+	s := normal
+	up := Classify("PREPARE up AS UPDATE users SET name = $1, password = $2", normal, nil)
+	protocol := Classify("UPDATE users SET password = $1 WHERE name = $2", normal, nil)
+	s.Prepared = func(name string) *Statement {
+		switch name {
+		case "up":
+			return up.Statements[0].PrepareBody
+		case "protocol":
+			return &protocol.Statements[0]
+		}
+		return nil
+	}
+	for text, want := range map[string]string{
+		"EXECUTE up('x', 'hunter2')":                                                    "'hunter2'",
+		"EXPLAIN ANALYZE EXECUTE protocol('hunter2', 'x')":                              "'hunter2'",
+		"EXECUTE unknown('hunter2')":                                                    "'hunter2'",
+		"PREPARE a AS SELECT crypt($1, $2); EXECUTE a('hunter2', 'x')":                  "'hunter2'",
+		"PREPARE a AS SELECT $1; EXECUTE a('x')":                                        "",
+		"SELECT crypt($2, ''); PREPARE a AS SELECT $1 = token; EXECUTE a('hunter2', 5)": "'hunter2'",
+	} {
+		r := Classify(text, s, nil)
+		var got []string
+		for _, sp := range r.Credentials {
+			if g := text[sp.Start:sp.End]; g != "''" {
+				got = append(got, g)
+			}
+		}
+		if strings.Join(got, " ") != want {
+			t.Errorf("%s: %q, want %q", text, got, want)
 		}
 	}
 }

@@ -50,6 +50,7 @@ func (w *walker) alterTableStmt(n *pg.AlterTableStmt) {
 }
 
 func (w *walker) alterTableCmd(n *pg.AlterTableCmd) {
+	w.columnDefault(n)
 	switch n.Subtype {
 	case pg.AlterTableType_AT_AddColumn, pg.AlterTableType_AT_ColumnDefault, pg.AlterTableType_AT_DropNotNull,
 		pg.AlterTableType_AT_SetNotNull, pg.AlterTableType_AT_SetExpression, pg.AlterTableType_AT_DropExpression,
@@ -227,6 +228,7 @@ func (w *walker) viewStmt(n *pg.ViewStmt) {
 	if n.View != nil {
 		w.useRelation("view", n.View, schemaEffect)
 	}
+	w.aliasCredentials(n.Aliases, n.Query)
 }
 
 func (w *walker) refreshStmt(n *pg.RefreshMatViewStmt) {

@@ -110,6 +110,7 @@ func (w *walker) aExpr(n *pg.A_Expr) {
 		w.effect(countersign.Unknown, sanitize.Const("a kind of expression is not understood"))
 	}
 	w.comparedCredential(n)
+	w.concatenated(n)
 }
 
 func (w *walker) subLink(n *pg.SubLink) {
@@ -225,7 +226,10 @@ func (w *walker) with(n *pg.WithClause) {
 	w.ctx.ctes = ctes
 }
 
-func (w *walker) commonTableExpr(*pg.CommonTableExpr) { w.query() }
+func (w *walker) commonTableExpr(n *pg.CommonTableExpr) {
+	w.query()
+	w.aliasCredentials(n.Aliascolnames, n.Ctequery)
+}
 
 // query makes relations named from here on be read.
 func (w *walker) query() {

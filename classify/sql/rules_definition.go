@@ -15,7 +15,7 @@ var definitionRules = map[string]rule{
 		visit: definition[pg.CreateStmt]("CREATE TABLE", schemaEffect, sanitize.Const("creates a table")),
 		plain: []string{"oncommit", "tablespacename", "access_method", "if_not_exists"},
 	},
-	"ColumnDef": {plain: []string{"colname", "compression", "inhcount", "is_local", "is_not_null", "storage", "storage_name", "identity", "generated"}},
+	"ColumnDef": {visit: on((*walker).columnDef), plain: []string{"colname", "compression", "inhcount", "is_local", "is_not_null", "storage", "storage_name", "identity", "generated"}},
 	"Constraint": {plain: []string{
 		"contype", "conname", "deferrable", "initdeferred", "skip_validation", "initially_valid", "is_no_inherit",
 		"generated_when", "inhcount", "nulls_not_distinct", "indexname", "indexspace", "reset_default_tblspc",
@@ -83,7 +83,7 @@ var definitionRules = map[string]rule{
 
 	// What code runs.
 	"CreateFunctionStmt": {visit: on((*walker).createFunctionStmt), plain: []string{"is_procedure", "replace"}},
-	"FunctionParameter":  {plain: []string{"name", "mode"}},
+	"FunctionParameter":  {visit: on((*walker).functionParameter), plain: []string{"name", "mode"}},
 	"ReturnStmt":         {},
 	"ObjectWithArgs":     {plain: []string{"args_unspecified"}},
 	"AlterFunctionStmt":  {visit: on((*walker).alterFunctionStmt), plain: []string{"objtype"}},

@@ -76,7 +76,7 @@ var queryRules = map[string]rule{
 	"JoinExpr":          {plain: []string{"jointype", "is_natural"}},
 	"LockingClause":     {visit: on((*walker).lockingClause), own: []string{"locked_rels"}, plain: []string{"strength", "wait_policy"}},
 	"RangeFunction":     {plain: []string{"lateral", "ordinality", "is_rowsfrom"}},
-	"RangeSubselect":    {plain: []string{"lateral"}},
+	"RangeSubselect":    {visit: on((*walker).rangeSubselect), plain: []string{"lateral"}},
 	"RangeTableFunc":    {plain: []string{"lateral"}},
 	"RangeTableFuncCol": {plain: []string{"colname", "for_ordinality", "is_not_null"}},
 	"RangeTableSample":  {visit: on((*walker).tableSample)},

@@ -28,7 +28,7 @@ var statementRules = map[string]rule{
 	"DeallocateStmt":    {visit: on((*walker).deallocateStmt), plain: []string{"name", "isall"}},
 	"DeclareCursorStmt": {visit: on((*walker).declareStmt), plain: []string{"portalname", "options"}},
 	"FetchStmt":         {visit: on((*walker).fetchStmt), plain: []string{"direction", "how_many", "portalname", "ismove"}},
-	"ClosePortalStmt":   {visit: aside[pg.ClosePortalStmt]("CLOSE CURSOR", countersign.Session, sanitize.Const("closes a cursor")), plain: []string{"portalname"}},
+	"ClosePortalStmt":   {visit: on((*walker).closeStmt), plain: []string{"portalname"}},
 	"CreateTableAsStmt": {visit: on((*walker).createTableAsStmt), plain: []string{"objtype", "is_select_into", "if_not_exists"}},
 	"CopyStmt":          {visit: on((*walker).copyStmt), own: []string{"relation"}, plain: []string{"is_from", "is_program", "filename"}},
 	"TruncateStmt":      {visit: on((*walker).truncateStmt), plain: []string{"restart_seqs", "behavior"}},

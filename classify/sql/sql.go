@@ -75,14 +75,20 @@ type Statement struct {
 	// DiscardAll: every prepared statement is forgotten (DEALLOCATE ALL, DISCARD ALL, DISCARD PLANS keeps them).
 	DiscardAll bool
 
-	Declares string // the cursor that DECLARE opens
-	Fetches  string // the cursor that FETCH or MOVE reads
+	Declares  string // the cursor that DECLARE opens
+	Hold      bool   // of Declares: WITH HOLD, so that it outlives its transaction
+	Fetches   string // the cursor that FETCH or MOVE reads
+	Closes    string // the cursor that CLOSE drops
+	ClosesAll bool   // CLOSE ALL
 
 	// Set is the first of Sets; nil when there is none.
 	Set  *Setting
 	Sets []Setting
 
 	ReturnsRows bool
+
+	// CredentialParams are the numbers ($1 is 1) of parameters in credential positions, in order.
+	CredentialParams []int
 
 	searchPath string // under which names were resolved
 }

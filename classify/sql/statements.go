@@ -1,6 +1,8 @@
 package sql
 
 import (
+	"slices"
+
 	pg "github.com/pganalyze/pg_query_go/v6"
 
 	"github.com/countersign-dev/countersign"
@@ -97,6 +99,7 @@ func (w *walker) updateStmt(n *pg.UpdateStmt) {
 	w.query()
 	w.target(n.Relation, countersign.Write)
 	w.returning(n.ReturningList, "UPDATE", n == w.root)
+	w.updateCredentials(n)
 	if alwaysTrue(n.WhereClause, n.Relation) {
 		w.unbounded(sanitize.Const("UPDATE without a WHERE that limits it"), countersign.Write)
 	}
@@ -117,6 +120,7 @@ func (w *walker) mergeStmt(n *pg.MergeStmt) {
 	w.query()
 	w.target(n.Relation, countersign.Write)
 	w.returning(n.ReturningList, "MERGE", n == w.root)
+	w.mergeCredentials(n)
 	w.with(n.WithClause)
 	for _, c := range n.MergeWhenClauses {
 		when := c.GetMergeWhenClause()
@@ -266,6 +270,7 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 	w.query()
 	w.st.Execute = n.Name
 	body := w.session.execute(n.Name)
+	w.executeCredentials(n, body)
 	switch {
 	case body == nil:
 		w.effect(countersign.Unknown, sanitize.Format("EXECUTE of %s, which is not known in this session", sanitize.Name(display(n.Name))))
@@ -286,6 +291,15 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 		w.st.Facts.Rows, w.st.Facts.RowsKnown = body.Facts.Rows, body.Facts.RowsKnown
 	}
 	w.st.Sets = append(w.st.Sets, body.Sets...)
+}
+
+// executeCredentials marks the arguments that body takes as credentials; all when body is not known.
+func (w *walker) executeCredentials(n *pg.ExecuteStmt, body *Statement) {
+	for i, p := range n.Params {
+		if body == nil || slices.Contains(body.CredentialParams, i+1) {
+			w.credential(p)
+		}
+	}
 }
 
 func (w *walker) deallocateStmt(n *pg.DeallocateStmt) {

@@ -101,8 +101,17 @@ func (w *walker) lockStmt(n *pg.LockStmt) {
 
 func (w *walker) declareStmt(n *pg.DeclareCursorStmt) {
 	w.tag("DECLARE CURSOR", n)
-	w.st.Declares = n.Portalname
+	w.st.Declares, w.st.Hold = n.Portalname, n.Options&cursorHold != 0
 	w.effect(countersign.Session, sanitize.Const("DECLARE counts as the cursor's query"))
+}
+
+// cursorHold is the parser's CURSOR_OPT_HOLD.
+const cursorHold = 0x0020
+
+func (w *walker) closeStmt(n *pg.ClosePortalStmt) {
+	w.tag("CLOSE CURSOR", n)
+	w.st.Closes, w.st.ClosesAll = n.Portalname, n.Portalname == ""
+	w.effect(countersign.Session, sanitize.Const("closes a cursor"))
 }
 
 func (w *walker) fetchStmt(n *pg.FetchStmt) {

@@ -1,0 +1,215 @@
+package sql
+
+import (
+	"strings"
+
+	pg "github.com/pganalyze/pg_query_go/v6"
+)
+
+// columnCredentials marks what a query gives to columns of credentials, which names are its columns' in
+// order. with are the WITH queries around it.
+func (w *walker) columnCredentials(names []string, source *pg.SelectStmt, with *pg.WithClause) {
+	if source == nil {
+		return
+	}
+	direct := with == nil && isDirect(source)
+	for i, name := range names {
+		switch {
+		case !isCredentialName(name):
+		case direct:
+			w.selectedCredential(source, i)
+		default:
+			w.texts(with)
+			w.texts(source)
+			return
+		}
+	}
+}
+
+// isDirect reports whether every row of a query can be seen in its text: VALUES, or expressions over
+// tables. In all others a value may come from anywhere in it.
+func isDirect(n *pg.SelectStmt) bool {
+	if n == nil {
+		return true
+	}
+	if n.WithClause != nil || !isDirect(n.Larg) || !isDirect(n.Rarg) {
+		return false
+	}
+	for _, f := range n.FromClause {
+		if !onlyTables(f) {
+			return false
+		}
+	}
+	for _, t := range n.TargetList {
+		fields := t.GetResTarget().GetVal().GetColumnRef().GetFields()
+		if len(fields) > 0 && fields[len(fields)-1].GetAStar() != nil {
+			return false
+		}
+	}
+	return true
+}
+
+func onlyTables(n *pg.Node) bool {
+	if j := n.GetJoinExpr(); j != nil {
+		return onlyTables(j.Larg) && onlyTables(j.Rarg)
+	}
+	return n.GetRangeVar() != nil
+}
+
+// selectedCredential marks column i of a query, in every part of a UNION.
+func (w *walker) selectedCredential(n *pg.SelectStmt, i int) {
+	if n == nil {
+		return
+	}
+	for _, row := range n.ValuesLists {
+		if items := row.GetList().GetItems(); i < len(items) {
+			w.credential(items[i])
+		}
+	}
+	if i < len(n.TargetList) {
+		w.credential(n.TargetList[i].GetResTarget().GetVal())
+	}
+	w.selectedCredential(n.Larg, i)
+	w.selectedCredential(n.Rarg, i)
+}
+
+// texts marks every string and parameter in parts of a statement, one of which ends in a column of
+// credentials.
+func (w *walker) texts(parts ...any) {
+	found := func(m any) bool {
+		switch m := m.(type) {
+		case *pg.A_Const:
+			if m.GetSval() != nil {
+				w.session.credentials.literals = append(w.session.credentials.literals, m.Location)
+			}
+		case *pg.ParamRef:
+			w.session.credentials.params = append(w.session.credentials.params, m.Number)
+		}
+		return false
+	}
+	for _, p := range parts {
+		switch p := p.(type) {
+		case *pg.SelectStmt:
+			find(&pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: p}}, found)
+		case *pg.WithClause:
+			if p != nil {
+				find(&pg.Node{Node: &pg.Node_WithClause{WithClause: p}}, found)
+			}
+		case []*pg.Node:
+			for _, n := range p {
+				find(n, found)
+			}
+		}
+	}
+}
+
+// assignedCredentials is for SET password = column: the value is in one of parts.
+func (w *walker) assignedCredentials(list []*pg.Node, parts ...any) {
+	for _, t := range list {
+		if r := t.GetResTarget(); isCredentialName(r.GetName()) && find(r.Val, isColumn) {
+			w.texts(parts...)
+			return
+		}
+	}
+}
+
+func isColumn(m any) bool {
+	_, ok := m.(*pg.ColumnRef)
+	return ok
+}
+
+// insertCredentials marks the values that an INSERT with a column list gives to columns of credentials.
+func (w *walker) insertCredentials(n *pg.InsertStmt, source *pg.SelectStmt) {
+	var names []string
+	for _, c := range n.Cols {
+		names = append(names, c.GetResTarget().GetName())
+	}
+	w.columnCredentials(names, source, n.WithClause)
+	w.assignedCredentials(n.OnConflictClause.GetTargetList(), source, n.WithClause)
+}
+
+func (w *walker) updateCredentials(n *pg.UpdateStmt) {
+	w.assignedCredentials(n.TargetList, n.FromClause, n.WithClause)
+}
+
+// mergeCredentials marks what MERGE inserts into columns of credentials, and all it may take from its
+// source for them.
+func (w *walker) mergeCredentials(n *pg.MergeStmt) {
+	for _, c := range n.MergeWhenClauses {
+		when := c.GetMergeWhenClause()
+		w.assignedCredentials(when.GetTargetList(), []*pg.Node{n.SourceRelation}, n.WithClause)
+		for i, v := range when.GetValues() {
+			if i >= len(when.TargetList) || !isCredentialName(when.TargetList[i].GetResTarget().GetName()) {
+				continue
+			}
+			w.credential(v)
+			if find(v, isColumn) {
+				w.texts([]*pg.Node{n.SourceRelation}, n.WithClause)
+			}
+		}
+	}
+}
+
+// aliasCredentials is for WITH x (password) AS (…), FROM (…) AS x (password), and CREATE VIEW x (password).
+func (w *walker) aliasCredentials(names []*pg.Node, query *pg.Node) {
+	if list, ok := parts(names); ok {
+		w.columnCredentials(list, query.GetSelectStmt(), nil)
+	}
+}
+
+func (w *walker) rangeSubselect(n *pg.RangeSubselect) {
+	w.aliasCredentials(n.GetAlias().GetColnames(), n.Subquery)
+}
+
+// columnDef is for password text DEFAULT 'x', and the like.
+func (w *walker) columnDef(n *pg.ColumnDef) {
+	if !isCredentialName(n.Colname) {
+		return
+	}
+	w.credential(n.RawDefault)
+	for _, c := range n.Constraints {
+		w.credential(c.GetConstraint().GetRawExpr())
+	}
+}
+
+func (w *walker) functionParameter(n *pg.FunctionParameter) {
+	if isCredentialName(n.Name) {
+		w.credential(n.Defexpr)
+	}
+}
+
+// columnDefault is for ALTER COLUMN password SET DEFAULT 'x'.
+func (w *walker) columnDefault(n *pg.AlterTableCmd) {
+	if n.Subtype == pg.AlterTableType_AT_ColumnDefault && isCredentialName(n.Name) {
+		w.credential(n.Def)
+	}
+}
+
+// concatenated is for 'ALTER ROLE x PASSWORD ' || 'y'.
+func (w *walker) concatenated(n *pg.A_Expr) {
+	if len(n.Name) == 0 || n.Name[len(n.Name)-1].GetString_().GetSval() != "||" {
+		return
+	}
+	before := n.Lexpr
+	if x := before.GetAExpr(); x != nil {
+		before = x.Rexpr
+	}
+	if text := before.GetAConst().GetSval(); text != nil && opens(text.Sval) {
+		w.credential(n.Rexpr)
+	}
+}
+
+// formatted is for format('ALTER ROLE x PASSWORD %L', 'y').
+func (w *walker) formatted(name string, n *pg.FuncCall) {
+	if name != "format" && name != "concat" && name != "concat_ws" {
+		return
+	}
+	opened := false
+	for _, a := range n.Args {
+		if opened {
+			w.credential(a)
+		}
+		text := a.GetAConst().GetSval()
+		opened = opened || text != nil && strings.ContainsAny(text.Sval, "sStTyY") && opens(text.Sval)
+	}
+}
