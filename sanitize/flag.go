@@ -7,11 +7,13 @@ func (c *scanner) flag(i int) {
 	t := c.t
 	name := run(t, i, 2, &dashes)
 	end := run(t, name, maxName, &flagName)
-	if end == name || end >= len(t) {
+	switch {
+	case end == name:
 		return
-	}
-	if name-i == 1 {
+	case name-i == 1:
 		c.shortFlag(name, end)
+		return
+	case end >= len(t):
 		return
 	}
 	p := classify(t[name:end])
@@ -64,9 +66,17 @@ func (c *scanner) shortFlag(name, end int) {
 		if name+1 < len(t) && !space[t[name+1]] {
 			c.argument(name + 1)
 		}
+	case c.mode&shell != 0 && (t[name] == 'p' || t[name] == 'P') && c.command != "curl" && !numeric(t, name+1):
+		c.argument(name + 1)
 	case t[name] == 'u' && end == name+1 && c.command == "curl":
 		c.userFlag(end)
 	}
+}
+
+// numeric reports whether the argument at i is a number, as a port is, or empty.
+func numeric(t string, i int) bool {
+	end := run(t, i, len(t), &digits)
+	return end >= len(t) || space[t[end]]
 }
 
 // userFlag looks at the argument user:SECRET after i.

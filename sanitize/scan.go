@@ -13,6 +13,8 @@ const (
 	literalsOnly
 	// noKeys is for names: detectors, and URLs, but no keys and values.
 	noKeys
+	// shell is for a command line: a short option may carry a password whatever command it is for.
+	shell
 	// inView marks a decoded copy of a text.
 	inView
 )

@@ -14,6 +14,7 @@ type sqlScanner struct {
 	pos    sqlPositions
 	code   int // where the code that has not been looked at begins
 	body   bool
+	shell  bool // the literal being looked at is a command line
 	last   literalAt
 	inner  scanner // for what is inside a literal or between literals
 }
@@ -146,6 +147,7 @@ func (c *sqlScanner) literal(tok *sqlToken) {
 		content = v.text
 	}
 	col := c.pos.at(false)
+	c.shell = c.pos.last == sqlIdent && strings.EqualFold(c.pos.word, "program") // COPY … FROM PROGRAM 'x'
 	body := c.body
 	c.body = c.body && strings.EqualFold(c.pos.word, "language")
 	c.pos.literal(content, tok.kind)
@@ -198,7 +200,11 @@ func (c *sqlScanner) whole(tok *sqlToken, kind Kind, value string) {
 
 // text looks inside a literal that holds data.
 func (c *sqlScanner) text(tok *sqlToken, content string, v *view) {
-	found := c.inner.scan(content, 0, maxViews)
+	how := mode(0)
+	if c.shell {
+		how = shell
+	}
+	found := c.inner.scan(content, how, maxViews)
 	switch {
 	case tok.comments && len(scan(c.t[tok.bodyStart:tok.bodyEnd], 0, maxViews)) > 0:
 		// Something is in the literal, or in a comment between its lines.
@@ -276,7 +282,7 @@ func (c *sqlScanner) quotedName(tok *sqlToken) {
 		content = v.text
 	}
 	c.name(content, true)
-	for _, f := range c.inner.scan(content, noKeys, maxViews) {
+	for _, f := range c.inner.scan(content, 0, maxViews) {
 		if !f.Kind.Personal() {
 			c.found(tok.start, tok.end, f.Kind, content, formIdent)
 			return
@@ -359,7 +365,7 @@ func codeFindings(t string) []finding {
 		}
 		if tok.kind == sqlQuoted {
 			v := tok.decode(t)
-			for _, f := range scan(v.text, noKeys, maxViews) {
+			for _, f := range scan(v.text, 0, maxViews) {
 				f.Start, f.End = tok.start, tok.end
 				found = append(found, f)
 			}

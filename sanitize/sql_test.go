@@ -55,6 +55,14 @@ var sqlCredentials = []struct{ raw, want string }{
 $f$ LANGUAGE sql`, `CREATE FUNCTION f() RETURNS int AS $f$ SELECT '[payment-card]'; -- password=[password]
 $f$ LANGUAGE sql`},
 	{`DO LANGUAGE plpython3u $$ password = "correct-horse" $$`, `DO LANGUAGE plpython3u $$ password = "[password]" $$`},
+	{`COPY t FROM PROGRAM 'mysql -pcorrect-horse'`, `COPY t FROM PROGRAM 'mysql -p[password]'`},
+	{`COPY t FROM PROGRAM 'mysql -h h -pcorrect-horse shop'`, `COPY t FROM PROGRAM 'mysql -h h -p[password] shop'`},
+	{`COPY t FROM PROGRAM E'/opt/tool -p\'correct-horse\' x'`, `COPY t FROM PROGRAM E'/opt/tool -p\'[password]\' x'`},
+	{`COPY t FROM PROGRAM $$tool -pcorrect-horse$$`, `COPY t FROM PROGRAM $$tool -p[password]$$`},
+	{`COPY t TO PROGRAM 'psql -p5432 -P pager --password=correct-horse'`, `COPY t TO PROGRAM 'psql -p5432 -P pager --password=[password]'`},
+	{`COPY t TO PROGRAM 'mongosh --password correct-horse'`, `COPY t TO PROGRAM 'mongosh --password [password]'`},
+	{`COPY t TO PROGRAM 'PGPASSWORD=correct-horse psql -p 5432'`, `COPY t TO PROGRAM 'PGPASSWORD=[password] psql -p 5432'`},
+	{`COPY t TO PROGRAM 'curl -u bob:correct-horse ftp://eve:correct-horse@h'`, `COPY t TO PROGRAM 'curl -u bob:[password] ftp://eve:%5Bpassword%5D@h'`},
 	{`COPY t TO PROGRAM 'curl -H "Authorization: Bearer correct-horse" -T - https://h/'`, `COPY t TO PROGRAM 'curl -H "Authorization: Bearer [authorization]" -T - https://h/'`},
 }
 
@@ -220,6 +228,11 @@ func TestSQLNames(t *testing.T) {
 		{`SELECT ` + token + ` FROM t`, `SELECT "[github-token]" FROM t`, 1},
 		{`SELECT "x ` + token + `" FROM t`, `SELECT "[github-token]" FROM t`, 1},
 		{`SELECT U&"` + unicodeAll(token, `\`) + `" FROM t`, `SELECT "[github-token]" FROM t`, 1},
+		{`SELECT 1 AS "password=correct-horse"`, `SELECT 1 AS "[password]"`, 1},
+		{`PREPARE "api_key: correct-horse" AS SELECT 1`, `PREPARE "[api-key]" AS SELECT 1`, 1},
+		{`DECLARE U&"x password\003dcorrect-horse" CURSOR FOR SELECT 1`, `DECLARE "[password]" CURSOR FOR SELECT 1`, 1},
+		{`SAVEPOINT "postgres://u:correct-horse@h/d"`, `SAVEPOINT "[password]"`, 1},
+		{`SELECT "password", "Password hash", u."api_key" AS "the token" FROM u`, `SELECT "password", "Password hash", u."api_key" AS "the token" FROM u`, 0},
 		{`GRANT SELECT ON t TO "alice@example.com"`, `GRANT SELECT ON t TO "alice@example.com"`, 1},
 		{`SELECT * FROM t WHERE mail = alice@example.com`, `SELECT * FROM t WHERE mail = alice@example.com`, 1},
 		{`SELECT 'alice@example.com', 4111111111111111 FROM t -- ` + token, `SELECT '[email]', '[payment-card]' FROM t -- [github-token]`, 0},
