@@ -67,11 +67,9 @@ func inspect(path string) (exists bool, err error) {
 
 // files remembers which files the database was opened from, to notice that they were deleted or replaced.
 type files struct {
-	paths  []string
-	inodes []inode
+	paths []string
+	infos []os.FileInfo
 }
-
-type inode struct{ device, number uint64 }
 
 // movedError: the database's files are no longer those that are open.
 type movedError struct{ path string }
@@ -84,13 +82,13 @@ func (e *movedError) Error() string {
 
 // watchFiles notes the files at the given paths.
 func watchFiles(paths ...string) (*files, error) {
-	w := &files{paths: paths, inodes: make([]inode, len(paths))}
-	for i, p := range paths {
-		var st unix.Stat_t
-		if err := unix.Stat(p, &st); err != nil {
-			return nil, fmt.Errorf("stat %s: %w", p, err)
+	w := &files{paths: paths}
+	for _, p := range paths {
+		info, err := os.Stat(p)
+		if err != nil {
+			return nil, err
 		}
-		w.inodes[i] = inode{st.Dev, st.Ino}
+		w.infos = append(w.infos, info)
 	}
 	return w, nil
 }
@@ -101,12 +99,11 @@ func (w *files) check() error {
 		return nil
 	}
 	for i, p := range w.paths {
-		var st unix.Stat_t
-		err := unix.Stat(p, &st)
-		if err != nil && !errors.Is(err, unix.ENOENT) {
-			return fmt.Errorf("stat %s: %w", p, err)
+		info, err := os.Stat(p)
+		if err != nil && !errors.Is(err, fs.ErrNotExist) {
+			return err
 		}
-		if err != nil || w.inodes[i] != (inode{st.Dev, st.Ino}) {
+		if err != nil || !os.SameFile(info, w.infos[i]) {
 			return &movedError{p}
 		}
 	}

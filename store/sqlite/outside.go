@@ -99,6 +99,7 @@ func (s *Store) keepOutside() {
 	defer tick.Stop()
 	hour := time.NewTicker(time.Hour)
 	defer hour.Stop()
+	failing := false
 	for {
 		select {
 		case <-s.closing:
@@ -115,9 +116,14 @@ func (s *Store) keepOutside() {
 				_ = s.fault(err) // nobody waits for it; the next change is told
 				continue
 			}
-			if err := s.writeOutside(false); err != nil {
-				s.log.Error("cannot write the checkpoint", "error", err)
+			err := s.writeOutside(false)
+			switch {
+			case err != nil && !failing:
+				s.log.Error("checkpoints cannot be written outside the store: a rollback would go unnoticed from here on", "error", err)
+			case err == nil && failing:
+				s.log.Info("checkpoints are written again")
 			}
+			failing = err != nil
 		}
 	}
 }

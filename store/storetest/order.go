@@ -68,6 +68,49 @@ func testOrder(t *testing.T, f *fixture) {
 	}
 }
 
+// testLazy commits what nobody waits for: it is recorded soon, in its place, and at the latest when the store is closed.
+func testLazy(t *testing.T, f *fixture) {
+	lazy := func(session string) gate.Change {
+		return gate.Change{Lazy: true, Events: []countersign.Event{event(countersign.SessionClosed, countersign.FieldSession, session)}}
+	}
+	alone := f.must(lazy("alone"))
+	var first, second atomic.Uint64
+	var wg sync.WaitGroup
+	wg.Add(2)
+	for _, c := range []struct {
+		change gate.Change
+		number *atomic.Uint64
+	}{{lazy("before"), &first}, {gate.Change{Events: []countersign.Event{event(countersign.PolicyLoaded)}}, &second}} {
+		err := f.Commit(ctx, c.change, func(r gate.Receipt, err error) {
+			defer wg.Done()
+			if err != nil {
+				t.Errorf("commit: %v", err)
+			}
+			c.number.Store(r.First)
+		})
+		if err != nil {
+			t.Fatal(err)
+		}
+	}
+	wg.Wait()
+	if first.Load() != alone.First+1 || second.Load() != first.Load()+1 {
+		t.Errorf("events %d, %d, %d; a lazy change must keep its place", alone.First, first.Load(), second.Load())
+	}
+	done := make(chan error, 1)
+	if err := f.Commit(ctx, lazy("last"), func(_ gate.Receipt, err error) { done <- err }); err != nil {
+		t.Fatal(err)
+	}
+	f.reopen()
+	select {
+	case err := <-done:
+		if err != nil {
+			t.Errorf("a lazy change when the store is closed: %v", err)
+		}
+	default:
+		t.Error("the store was closed before a lazy change was written")
+	}
+}
+
 // testOneWinner claims each of a few grants from many goroutines at the revision that all of them read:
 // exactly one claim of each grant is written (P4).
 func testOneWinner(t *testing.T, f *fixture) {

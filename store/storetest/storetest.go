@@ -56,6 +56,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Opener) {
 		{"FailedChangeLeavesNothing", testFailedChange},
 		{"EventsAreDense", testEventsDense},
 		{"OrderOfCallbacks", testOrder},
+		{"Lazy", testLazy},
 		{"OneWinner", testOneWinner},
 		{"CapsUnderLoad", testCapsUnderLoad},
 		{"Requests", testRequests},
