@@ -42,6 +42,8 @@ type conn struct {
 	changing bool
 	// generation grows with each forwarded statement that may change what another one means.
 	generation int
+	// names grows with each message that gives a name to another statement or portal, or takes it away.
+	names int
 
 	queue []expected // what the server still has to answer, from queue[head]
 	head  int

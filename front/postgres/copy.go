@@ -9,7 +9,9 @@ import (
 	"time"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/classify/sql"
 	"github.com/countersign-dev/countersign/gate"
+	"github.com/countersign-dev/countersign/sanitize"
 )
 
 // spool is the data of a COPY FROM STDIN that was read before its decision, as the client framed it.
@@ -51,6 +53,14 @@ func (c *conn) copyIn(ctx context.Context, s *statement, po *portal, frame []byt
 		return err
 	}
 	frame = bytes.Clone(frame)
+	if po != nil {
+		if err := c.boundStill(ctx, po); err != nil {
+			return refuse(ctx, err)
+		}
+		if c.discarding {
+			return nil
+		}
+	}
 	a := c.action(s, nil)
 	unseen := *a
 	unseen.Facts.DataUnseen = true
@@ -83,6 +93,27 @@ func (c *conn) copyIn(ctx context.Context, s *statement, po *portal, frame []byt
 		return refuse(ctx, err)
 	}
 	return c.runCopy(ctx, s, po, a, p, frame, sp)
+}
+
+// boundStill makes sure that the Bind that was kept back binds what it would have bound when it came, and
+// reads its names anew: the server looks them up only now (P3).
+func (c *conn) boundStill(ctx context.Context, po *portal) error {
+	m, err := decodeBind(po.bindFrame[headerLen:])
+	if err != nil {
+		return err
+	}
+	if c.statements[string(m.statement)] != po.stmt {
+		return own(codeUnsupported, sanitize.Const("the statement of a COPY was replaced or closed between Bind and Execute"),
+			sanitize.Clean{}, sanitize.Const("close it after the COPY has ended"))
+	}
+	if err := c.freshPath(ctx); err != nil || c.discarding {
+		return err
+	}
+	c.classifyAgain(po.stmt)
+	if st := po.stmt.single(); st == nil || st.Copy != sql.CopyFromClient {
+		return own(codeUnsupported, sanitize.Const("the session changed between Bind and Execute"), sanitize.Clean{}, sanitize.Const("bind the statement again"))
+	}
+	return c.parseAgain(po.stmt, m.statement)
 }
 
 func cap0(chunks [][]byte) (n int) {
@@ -187,6 +218,10 @@ func (c *conn) runCopy(ctx context.Context, s *statement, po *portal, a *counter
 	po.owed++
 	c.expect(expected{kind: expectExecute, portal: po, stmt: s, permit: p})
 	if err := c.forwardExecutable(ctx, p, frame); err != nil {
+		return err
+	}
+	// The server ignores it while it reads data; where it does not ask for any, its answer must come.
+	if err := c.forwardInert(flushFrame); err != nil {
 		return err
 	}
 	c.cancelling.running()

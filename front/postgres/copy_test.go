@@ -177,3 +177,44 @@ func TestCopyOutIsWhole(t *testing.T) {
 		t.Errorf("psql shows %d lines", lines)
 	}
 }
+
+// The Bind of a COPY is kept back; the statement under its name cannot be exchanged meanwhile.
+func TestStatementOfACopyCannotBeExchanged(t *testing.T) {
+	t.Parallel()
+	for name, script := range map[string]string{
+		"another table": "P|x|COPY log FROM STDIN ; B|p|x ; C|S|x ; P|x|COPY items FROM STDIN ; E|p|0 ; H",
+		"a delete":      "P|x|COPY log FROM STDIN ; B|p|x ; C|S|x ; P|x|DELETE FROM items ; E|p|0 ; H",
+		"unnamed":       "P||COPY log FROM STDIN ; B|p| ; P||COPY items FROM STDIN ; E|p|0 ; H",
+		"closed":        "P|x|COPY log FROM STDIN ; B|p|x ; C|S|x ; E|p|0 ; H",
+		"another path":  "P||SET search_path = pg_temp ; B|s| ; P|x|COPY log FROM STDIN ; B|p|x ; E|s|0 ; E|p|0 ; H",
+	} {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			r := newRig(t, rigOptions{})
+			c := dialRaw(t, r.url(""))
+			said := c.play([]string{script, "d|4711\tx ; c ; S"})
+			if !strings.Contains(said, "E ERROR "+codeUnsupported) {
+				t.Errorf("said: %s", said)
+			}
+			if got := r.outside("SELECT count(*) FROM items") + " " + r.outside("SELECT count(*) FROM log"); got != "1000 0" {
+				t.Errorf("the tables hold %s rows\n%s", got, said)
+			}
+			if said := c.play([]string{"Q|SELECT 42"}); !strings.Contains(said, `\x0242"`) {
+				t.Errorf("afterwards: %s", said)
+			}
+		})
+	}
+}
+
+// An error of the Bind or the Execute of a COPY reaches the client without a Sync.
+func TestCopyThatFailsAtOnceDoesNotHang(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{})
+	c := dialRaw(t, r.url(""))
+	said := c.play([]string{"P|x|COPY log FROM STDIN ; S", "P||DROP TABLE IF EXISTS nothing ; S"})
+	r.outside("DROP TABLE log")
+	said += c.play([]string{"B|p|x ; E|p|0 ; H", "S", "Q|SELECT 42"})
+	if !strings.Contains(said, "E ERROR 42P01") || !strings.Contains(said, `\x0242"`) {
+		t.Errorf("said: %s", said)
+	}
+}

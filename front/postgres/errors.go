@@ -22,6 +22,8 @@ const (
 	codeTooManyOpen    = "53400" // configuration_limit_exceeded
 	codeMemory         = "53200" // out_of_memory
 	codeResultLimit    = "54000" // program_limit_exceeded
+	codeNameTooLong    = "42622" // name_too_long
+	codeReservedName   = "42939" // reserved_name
 	codePending        = "55000" // object_not_in_prerequisite_state
 	codeBadParameter   = "22023" // invalid_parameter_value
 	codeUnsupported    = "0A000" // feature_not_supported
@@ -32,7 +34,8 @@ const (
 	codeInternal       = "XX000" // internal_error
 )
 
-// codeOf is the table from kind to SQLSTATE. docs/postgres.md lists it.
+// codeOf is the table from kind to SQLSTATE. What waits for signatures is 55000: drivers do not retry it by
+// themselves, and it is none of the server's codes for a lack of rights.
 func codeOf(kind countersign.ErrorKind) string {
 	switch kind {
 	case countersign.ErrInvalid:

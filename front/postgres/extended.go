@@ -3,6 +3,7 @@ package postgres
 import (
 	"bytes"
 	"context"
+	"crypto/sha256"
 	"fmt"
 
 	"github.com/countersign-dev/countersign"
@@ -21,10 +22,11 @@ type portal struct {
 	ran     bool  // an Execute was forwarded
 	settled bool  // its outcome is among those awaiting, or recorded
 	rows    int64 // of the parts fetched so far
-	// generation is the connection's when it was judged.
-	generation int
-	owed       int  // Executes that the server has not answered yet
-	dropped    bool // it is gone on the server once these are answered
+	// generation and names are the connection's when it was judged, hash is the block's after it.
+	generation, names int
+	hash              [sha256.Size]byte
+	owed              int  // Executes that the server has not answered yet
+	dropped           bool // it is gone on the server once these are answered
 
 	// bindFrame is the Bind of a COPY FROM STDIN, which goes upstream with its Execute, once the data is there.
 	bindFrame []byte
@@ -47,12 +49,18 @@ func (c *conn) parse(ctx context.Context, frame []byte) error {
 	if err := c.settleChanging(ctx); err != nil || c.discarding {
 		return err
 	}
+	if err := c.checkName(ctx, m.name); err != nil || c.discarding {
+		return c.refuse(ctx, err)
+	}
 	known, err := c.understand(ctx, m.text)
 	if err != nil || c.discarding {
 		return err
 	}
 	if c.status == 'E' && !known.endsFailed() {
 		return c.refuse(ctx, errFailedBlock)
+	}
+	if err := c.checkNames(known); err != nil {
+		return c.refuse(ctx, err)
 	}
 	name := string(m.name)
 	if len(c.statements) >= maxStatements && c.statements[name] == nil {
@@ -69,14 +77,15 @@ func (c *conn) parse(ctx context.Context, frame []byte) error {
 		if err != nil {
 			return c.refuse(ctx, err)
 		}
-		s.permit = p
+		s.permit, s.signed = p, a
 		c.relay.undurable = append(c.relay.undurable, p)
 	}
 	e := expected{kind: expectParse, name: name, stmt: &s, before: c.statements[name]}
-	if name == "" || e.before == nil {
-		c.statements[name] = &s
-	} else {
-		e.stmt = nil // the server will refuse it: the name is taken
+	// Where the name is taken the server refuses it, and the one before is put back.
+	e.taken = name != "" && e.before != nil && !e.before.doubt
+	c.statements[name] = &s
+	if name != "" {
+		c.names++
 	}
 	c.expect(e)
 	c.unsynced = true
@@ -90,6 +99,11 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	}
 	if err := c.settleChanging(ctx); err != nil || c.discarding {
 		return err
+	}
+	for _, name := range [][]byte{m.portal, m.statement} {
+		if err := c.checkName(ctx, name); err != nil || c.discarding {
+			return c.refuse(ctx, err)
+		}
 	}
 	s := c.statements[string(m.statement)]
 	if s == nil || s.doubt && s.frame == nil {
@@ -110,7 +124,7 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	frame = bytes.Clone(frame)
 	m, _ = decodeBind(frame[headerLen:])
 	s.typeParams(m.params)
-	po := &portal{stmt: s, generation: c.generation}
+	po := &portal{stmt: s, generation: c.generation, names: c.names}
 	if st := s.single(); st != nil && st.Copy == sql.CopyFromClient {
 		return c.bindCopy(ctx, name, po, frame)
 	}
@@ -125,8 +139,11 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 		s.typeParams(m.params)
 		po.action = c.action(s, m.params)
 	}
-	if po.permit = s.permit; po.permit != nil && len(m.params) == 0 {
-		s.permit = nil // what was signed at Parse is exactly this
+	if s.permit != nil && !s.signedFor(po.action) {
+		s.finishUnused()
+	}
+	if po.permit = s.permit; po.permit != nil {
+		s.permit, s.signed = nil, nil // what was signed at Parse is exactly this
 	} else if po.permit, err = c.admit(ctx, po.action, s); err != nil {
 		return c.refuse(ctx, err)
 	}
@@ -140,6 +157,7 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	c.dropPortal(name, c.portals[name])
 	c.portals[name] = po
 	c.sent(po.action, po.permit, s)
+	po.hash = c.block.hash
 	c.unsynced = true
 	c.expect(expected{kind: expectBind, name: name, portal: po, stmt: s, permit: po.permit})
 	if err := c.forwardExecutable(ctx, po.permit, frame); err != nil {
@@ -231,6 +249,9 @@ func (c *conn) describe(ctx context.Context, frame []byte) error {
 	if err != nil {
 		return c.refuse(ctx, serverError(codeProtocol, "invalid message format"))
 	}
+	if err := c.checkName(ctx, name); err != nil || c.discarding {
+		return c.refuse(ctx, err)
+	}
 	if p := c.portals[string(name)]; kind == 'P' && p != nil && p.bindFrame != nil {
 		return c.answerHere(ctx, appendFrame(nil, msgNoData))
 	}
@@ -248,6 +269,9 @@ func (c *conn) execute(ctx context.Context, frame []byte) error {
 	if err != nil {
 		return c.refuse(ctx, serverError(codeProtocol, "invalid message format"))
 	}
+	if err := c.checkName(ctx, name); err != nil || c.discarding {
+		return c.refuse(ctx, err)
+	}
 	p := c.portals[string(name)]
 	if p == nil {
 		if err := c.settleChanging(ctx); err != nil || c.discarding {
@@ -255,23 +279,23 @@ func (c *conn) execute(ctx context.Context, frame []byte) error {
 		}
 		return c.refuse(ctx, serverError(codeNoCursor, fmt.Sprintf("portal \"%s\" does not exist", name)))
 	}
-	if p.bindFrame != nil {
-		return c.copyIn(ctx, p.stmt, p, bytes.Clone(frame))
-	}
-	if !p.ran && p.generation != c.generation {
+	if !p.ran && (p.generation != c.generation || p.names != c.names && p.stmt.byName()) {
 		// What it names may be something else than what was judged at Bind (P3): the server looks up much only now.
 		return c.refuse(ctx, own(codeUnsupported, sanitize.Const("the session changed between Bind and Execute"),
 			sanitize.Const("another statement that changes what names mean ran in between"), sanitize.Const("bind the statement again")))
 	}
-	if p.stmt.changes() || p.action.Effects.Any(countersign.Execute|countersign.Unknown) {
-		c.generation++
+	if p.bindFrame != nil {
+		return c.copyIn(ctx, p.stmt, p, bytes.Clone(frame))
 	}
-	if p.stmt.single() != nil && p.stmt.commits() {
-		// The intent of a COMMIT is durable before it is sent, whatever it commits.
-		if err := p.permit.Durable(ctx); err != nil {
+	if !p.ran && c.sess.Judge(p.action).Verdict == countersign.Deny {
+		// Policy has turned against it since its Bind. This records the refusal.
+		again, err := c.admit(ctx, p.action, p.stmt)
+		if err != nil {
 			return c.refuse(ctx, err)
 		}
+		again.Finish(gate.Outcome{State: approval.Failed, Rows: -1, Error: sanitize.Const("not run: it is allowed already")})
 	}
+	c.runs(p)
 	p.ran = true
 	p.owed++
 	c.unsynced = true
@@ -279,15 +303,41 @@ func (c *conn) execute(ctx context.Context, frame []byte) error {
 	return c.forwardExecutable(ctx, p.permit, frame)
 }
 
+// runs notes what an Execute does beyond what its Bind was noted for: between them the pipeline may have
+// ended, and others may have been bound and run.
+func (c *conn) runs(p *portal) {
+	unseen := p.action.Effects.Any(countersign.Execute | countersign.Unknown)
+	if p.stmt.changes() || unseen {
+		c.generation++
+		c.changing = true
+	}
+	if unseen {
+		c.doubt()
+	}
+	if p.stmt.commits() {
+		c.block.commitSent = true
+	}
+	if p.action.Effects.Privileged() {
+		c.block.dirty = true
+	}
+	if !p.ran && c.block.open && c.block.hash != p.hash {
+		c.block.note(p.action)
+	}
+}
+
 func (c *conn) close(ctx context.Context, frame []byte) error {
 	kind, name, err := decodeTarget(frame[headerLen:])
 	if err != nil {
 		return c.refuse(ctx, serverError(codeProtocol, "invalid message format"))
 	}
+	if err := c.checkName(ctx, name); err != nil || c.discarding {
+		return c.refuse(ctx, err)
+	}
 	e := expected{kind: expectClose, name: string(name)}
 	if kind == 'S' {
 		e.before = c.statements[e.name]
 		delete(c.statements, e.name)
+		c.names++
 	} else if p := c.portals[e.name]; p != nil {
 		// Its Executes may still be unanswered; the outcome is known then.
 		if err := c.settle(ctx); err != nil || c.discarding {

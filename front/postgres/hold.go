@@ -60,6 +60,7 @@ func (c *conn) admit(ctx context.Context, a *countersign.Action, s *statement) (
 	h.end()
 	if err == nil {
 		if s.commits() {
+			// The intent of a COMMIT is durable before it is sent, also where what it commits is of the same pipeline.
 			if err := p.Durable(ctx); err != nil {
 				return nil, err
 			}

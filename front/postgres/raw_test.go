@@ -30,6 +30,12 @@ func dialRaw(t testing.TB, url string) *raw {
 	if err != nil {
 		t.Fatal(err)
 	}
+	// On a busy machine the driver may still be reading in the background; its pings may be refused.
+	for range 10 {
+		if pc.SyncConn(context.Background()) == nil {
+			break
+		}
+	}
 	h, err := pc.Hijack()
 	if err != nil {
 		t.Fatal(err)

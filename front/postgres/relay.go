@@ -28,6 +28,7 @@ type expected struct {
 	name   string
 	stmt   *statement // Parse: what was parsed; Query: the text
 	before *statement // Parse, Close: what stood under the name before
+	taken  bool       // Parse: the name is taken, so that the server must refuse it
 	portal *portal
 	permit *gate.Permit
 }
@@ -322,6 +323,9 @@ func (c *conn) answer(typ byte, body []byte) (keep bool, err error) {
 		}
 	case expectParse:
 		if typ == msgParseComplete {
+			if e.taken { // what the gateway knows of the session is not true
+				return false, upstreamError(errUpstreamWords)
+			}
 			c.pop()
 			return keep, nil
 		}

@@ -111,7 +111,7 @@ func newRig(t testing.TB, o rigOptions) *rig {
 	shop.DefaultRole = role
 	w := gatetest.New(t, gatetest.Options{Policy: o.policy, Resources: []countersign.Resource{shop}, Gate: o.gate})
 	r := &rig{World: w, t: t, database: db, role: role, direct: server.URLFor(role, password, db)}
-	handler := slog.Handler(slog.DiscardHandler)
+	var handler slog.Handler = slog.DiscardHandler
 	if o.log || testing.Verbose() && os.Getenv("FRONT_LOG") != "" {
 		handler = slog.NewTextHandler(os.Stderr, nil)
 	}

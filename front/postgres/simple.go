@@ -38,6 +38,9 @@ func (c *conn) simple(ctx context.Context, frame []byte) error {
 	if c.status == 'E' && !s.endsFailed() {
 		return c.refuseSimple(ctx, errFailedBlock)
 	}
+	if err := c.checkNames(s); err != nil {
+		return c.refuseSimple(ctx, err)
+	}
 	if s.splits() {
 		return c.refuseSimple(ctx, own(codeUnsupported, sanitize.Const("a query string that changes data on both sides of a COMMIT cannot be recorded as one action"),
 			sanitize.Clean{}, sanitize.Const("send the transactions as query strings of their own")))

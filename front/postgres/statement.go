@@ -29,6 +29,7 @@ type statement struct {
 
 	// permit is that of a text which is not understood, from Parse to the first Bind (P5).
 	permit *gate.Permit
+	signed *countersign.Action // what permit is for
 	// frame is the Parse as it was forwarded; nil when SQL PREPARE made the statement.
 	frame []byte
 	// doubt: code that cannot be seen ran since, and may have put another statement under the name.
@@ -69,8 +70,14 @@ func (s *statement) commits() bool {
 // changes reports whether it changes what later text means: settings, names of statements, the block.
 func (s *statement) changes() bool {
 	return s.any(func(st *sql.Statement) bool {
-		return st.Tx != sql.TxNone || st.Declares != "" || len(st.Sets) > 0 || st.Prepare != "" || st.Deallocate != "" || st.DiscardAll
+		return st.Tx != sql.TxNone || st.Declares != "" || len(st.Sets) > 0 || st.Prepare != "" || st.Deallocate != "" || st.DiscardAll ||
+			st.Closes != "" || st.ClosesAll
 	})
+}
+
+// byName reports whether what it runs or reads stands under a name that another message may change.
+func (s *statement) byName() bool {
+	return s.any(func(st *sql.Statement) bool { return st.Execute != "" || st.Fetches != "" })
 }
 
 // takesCopy reports whether it reads COPY data from the client.
@@ -420,6 +427,14 @@ func (c *conn) doubt() {
 func (s *statement) finishUnused() {
 	if s.permit != nil {
 		s.permit.Finish(gate.Outcome{State: approval.Done, Rows: -1})
-		s.permit = nil
+		s.permit, s.signed = nil, nil
 	}
+}
+
+// signedFor reports whether the permit of the Parse is one for a: nothing that a signature is bound to, and
+// nothing that policy looks at, is another now (P3).
+func (s *statement) signedFor(a *countersign.Action) bool {
+	var anyone countersign.Principal // the same one for both
+	return bytes.Equal(s.signed.Canonical(anyone), a.Canonical(anyone)) && s.signed.Effects == a.Effects &&
+		s.signed.Facts.InTransaction == a.Facts.InTransaction
 }
