@@ -50,10 +50,32 @@ func classify(text string, s Settings, c *Catalog) (r Result, usesPrepared bool)
 			session.changeSetting(set)
 		}
 	}
+	r.refuseSecretNames(text)
 	r.unite()
 	r.Credentials = session.credentials.spans(text)
 	r.CredentialParams = session.credentials.paramNumbers(0)
 	return r, session.usesPrepared
+}
+
+var detectors = sanitize.New(sanitize.Options{})
+
+// refuseSecretNames makes every statement Unknown whose names hold what looks like a secret: it is
+// replaced before anybody sees the text, and nobody can judge what he does not see.
+func (r *Result) refuseSecretNames(text string) {
+	for _, span := range detectors.InCode(text) {
+		if span.Kind.Personal() {
+			continue
+		}
+		for i := range r.Statements {
+			if st := &r.Statements[i]; span.Start < st.End && span.End > st.Start {
+				for ; st != nil; st = st.PrepareBody {
+					w := walker{st: st}
+					w.effect(countersign.Unknown, sanitize.Const("a name in it holds what looks like a secret; name it otherwise"))
+					st.Facts.CatalogOnly = false
+				}
+			}
+		}
+	}
 }
 
 // notUnderstood is the result for a text that is not parsed.

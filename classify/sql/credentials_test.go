@@ -5,6 +5,8 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/countersign-dev/countersign"
 )
 
 // The literals in credential positions, exactly, quotes included (P7). In the texts they are the ones
@@ -217,6 +219,54 @@ func TestExecuteCredentials(t *testing.T) {
 		}
 		if strings.Join(got, " ") != want {
 			t.Errorf("%s: %q, want %q", text, got, want)
+		}
+	}
+}
+
+// A statement whose names hold a secret is Unknown, and says why.
+func TestSecretNames(t *testing.T) {
+	token := "ghp" + "_" + strings.Repeat("a1B2c3", 6)
+	for text, want := range map[string]string{
+		`SELECT 1 AS "password=hunter2"`:                           "unknown",
+		`PREPARE "password=hunter2" AS SELECT 1`:                   "unknown",
+		`EXECUTE "password=hunter2"`:                               "unknown",
+		`DECLARE "api_key: hunter2" CURSOR FOR SELECT 1`:           "unknown",
+		`SAVEPOINT "postgres://u:hunter2@h/d"`:                     "unknown",
+		`SELECT U&"password\003dhunter2" FROM t`:                   "unknown",
+		`SELECT "password", "Password hash" AS "the token" FROM t`: "",
+		`GRANT SELECT ON t TO "alice@example.com"`:                 "",
+		`SELECT 'password=hunter2' AS x`:                           "",
+	} {
+		r := Classify(text, normal, nil)
+		if got := r.Effects.Has(countersign.Unknown); got != (want != "") {
+			t.Errorf("%s: %s", text, r.Effects)
+		}
+		if strings.Contains(fmt.Sprint(r.Why, r.Objects), "hunter") {
+			t.Errorf("%s: %v %v", text, r.Why, r.Objects)
+		}
+	}
+	r := Classify(`SELECT 1; SELECT 2 AS "password=hunter2"; COMMIT`, normal, nil)
+	for i, want := range []bool{false, true, false} {
+		if got := r.Statements[i].Effects.Has(countersign.Unknown); got != want {
+			t.Errorf("statement %d: %s", i, r.Statements[i].Effects)
+		}
+	}
+	if !r.Effects.Has(countersign.Unknown) || len(token) < 40 || r.Facts.CatalogOnly {
+		t.Errorf("%s %+v", r.Effects, r.Facts)
+	}
+	if r := Classify(`SELECT `+token+` FROM t`, normal, nil); !r.Effects.Has(countersign.Unknown) {
+		t.Error("a token as a name: ", r.Effects)
+	}
+}
+
+// The name of a program is shown, never what it is given.
+func TestProgramNames(t *testing.T) {
+	for command, want := range map[string]string{
+		"mysql -phunter2 x": "mysql", "PGPASSWORD=hunter2 psql": "psql", "A=hunter2": "a shell command",
+		"mysql\t-phunter2": "mysql", "/usr/bin/x;hunter2": "/usr/bin/x", "$(hunter2)": "a shell command", "": "a shell command",
+	} {
+		if got := program(command); got != want {
+			t.Errorf("%q: %q, want %q", command, got, want)
 		}
 	}
 }

@@ -2,6 +2,7 @@ package sql
 
 import (
 	"strings"
+	"unicode"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
@@ -34,8 +35,7 @@ func (w *walker) copyStmt(n *pg.CopyStmt) {
 	switch {
 	case n.IsProgram:
 		w.effect(countersign.Execute|moved, sanitize.Const("COPY runs a program on the server's host"))
-		program, _, _ := strings.Cut(strings.TrimSpace(n.Filename), " ") // its arguments may be secrets
-		w.object("program", program, countersign.Execute|moved)
+		w.object("program", program(n.Filename), countersign.Execute|moved)
 	case n.Filename != "":
 		w.effect(countersign.Execute|moved, sanitize.Const("COPY uses a file on the server's host"))
 		w.object("file", n.Filename, countersign.Execute|moved)
@@ -44,6 +44,27 @@ func (w *walker) copyStmt(n *pg.CopyStmt) {
 	default:
 		w.st.Copy = CopyToClient
 	}
+}
+
+// program returns the name of the program that a command line runs, without what is assigned before it
+// and its arguments, which may be secrets.
+func program(command string) string {
+	for _, word := range strings.Fields(command) {
+		if strings.Contains(word, "=") {
+			continue
+		}
+		end := strings.IndexFunc(word, func(r rune) bool {
+			return r != '/' && r != '.' && r != '_' && r != '-' && !unicode.IsLetter(r) && !unicode.IsDigit(r)
+		})
+		if end > 0 {
+			word = word[:end]
+		}
+		if end != 0 && !strings.HasPrefix(word, "-") {
+			return word
+		}
+		break
+	}
+	return "a shell command"
 }
 
 func (w *walker) transactionStmt(n *pg.TransactionStmt) {
