@@ -2,6 +2,8 @@ package sql
 
 import (
 	"slices"
+	"strings"
+	"unicode/utf8"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 
@@ -232,6 +234,7 @@ func (w *walker) prepareStmt(n *pg.PrepareStmt) {
 		w.effect(countersign.Unknown, sanitize.Const("PREPARE is not understood in this place"))
 		return
 	}
+	w.statementName(n.Name)
 	inner := &walker{grammar: w.grammar, session: w.session}
 	body := inner.statement(n.Query)
 	body.Start, body.End = w.st.Start, w.st.End
@@ -239,6 +242,18 @@ func (w *walker) prepareStmt(n *pg.PrepareStmt) {
 	w.absorb(inner)
 	w.effect(countersign.Session, sanitize.Const("PREPARE counts as what it prepares"))
 	w.session.prepare(n.Name, &body)
+}
+
+// The server keeps 63 bytes of a name, in its own encoding and by whole characters; the parser does so in
+// UTF-8, in which a character has at most utf8.UTFMax bytes.
+const shortestCut = 63 - (utf8.UTFMax - 1)
+
+// statementName is for the name of a prepared statement: by one that was cut elsewhere by a server with
+// another encoding EXECUTE would run another statement.
+func (w *walker) statementName(name string) {
+	if len(name) >= shortestCut && strings.IndexFunc(name, func(r rune) bool { return r >= utf8.RuneSelf }) >= 0 {
+		w.effect(countersign.Unknown, sanitize.Const("the name of the prepared statement may be longer than what the server keeps"))
+	}
 }
 
 // absorb adds what another walker found to w.
@@ -269,6 +284,7 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 	w.tag("EXECUTE", n)
 	w.query()
 	w.st.Execute = n.Name
+	w.statementName(n.Name)
 	body := w.session.execute(n.Name)
 	w.executeCredentials(n, body)
 	switch {
@@ -305,6 +321,7 @@ func (w *walker) executeCredentials(n *pg.ExecuteStmt, body *Statement) {
 func (w *walker) deallocateStmt(n *pg.DeallocateStmt) {
 	w.tag("DEALLOCATE", n)
 	w.effect(countersign.Session, sanitize.Const("forgets a prepared statement"))
+	w.statementName(n.Name)
 	w.st.Deallocate, w.st.DiscardAll = n.Name, n.Isall
 	w.session.forget(n.Name, n.Isall)
 }
