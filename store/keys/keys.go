@@ -1,6 +1,6 @@
 // Package keys keeps the gateway's own secret keys in a folder outside the store: the key that signs the
-// log's checkpoints, the keys that seal what must not be read at rest, the key of the pseudonyms, and
-// the key that finds a request to join.
+// log's checkpoints, the keys that seal what must not be read at rest, the key of the pseudonyms, the
+// key that finds a request to join, and the key by which the store knows its own rows again.
 //
 // It promises that keys are made once, at the first start, that each has an id and a file of its own
 // with mode 0600, and that a key that is missing, readable by others or not the expected one is an
@@ -19,6 +19,7 @@ import (
 	"io/fs"
 	"os"
 	"path/filepath"
+	"slices"
 	"strings"
 	"sync"
 
@@ -30,6 +31,7 @@ const (
 	PurposeLog       = "log"
 	PurposePseudonym = "pseudonym"
 	PurposeJoin      = "join"
+	PurposeStore     = "store"
 )
 
 const (
@@ -40,7 +42,10 @@ const (
 	maxFileSize = 4 << 10
 )
 
-var purposes = []string{PurposeLog, PurposePseudonym, PurposeJoin}
+var purposes = []string{PurposeLog, PurposePseudonym, PurposeJoin, PurposeStore}
+
+// Purposes returns the purposes of the keys that a store is bound to.
+func Purposes() []string { return slices.Clone(purposes) }
 
 // ErrNone: the folder holds no keys.
 var ErrNone = errors.New("no keys")
@@ -158,6 +163,15 @@ func (r *Ring) JoinMAC(canonical []byte) []byte {
 	m := hmac.New(sha256.New, k.secret[:])
 	m.Write([]byte("countersign/join/v1\n"))
 	m.Write(canonical)
+	return m.Sum(nil)
+}
+
+// StoreMAC returns the value by which the store knows again what it wrote.
+func (r *Ring) StoreMAC(written []byte) []byte {
+	k := r.keys[PurposeStore]
+	m := hmac.New(sha256.New, k.secret[:])
+	m.Write([]byte("countersign/store/v1\n"))
+	m.Write(written)
 	return m.Sum(nil)
 }
 

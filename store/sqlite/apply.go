@@ -37,16 +37,22 @@ func (s *Store) apply(p *pending, active *gate.Active, at time.Time) (wrote bool
 	if c.Policy != nil {
 		active.PolicyRevision++
 		active.Policy = append([]byte{}, c.Policy...)
-		_, fault = s.stmt.document.Exec(documentPolicy, int64(active.PolicyRevision), active.Policy)
+		fault = s.document(documentPolicy, active.PolicyRevision, active.Policy)
 		wrote = true
 	}
 	if c.Directory != nil && fault == nil {
 		active.DirectoryRevision++
 		active.Directory = append([]byte{}, c.Directory...)
-		_, fault = s.stmt.document.Exec(documentDirectory, int64(active.DirectoryRevision), active.Directory)
+		fault = s.document(documentDirectory, active.DirectoryRevision, active.Directory)
 		wrote = true
 	}
 	return wrote, fault
+}
+
+// document writes an active document.
+func (s *Store) document(name string, revision uint64, value []byte) error {
+	_, err := s.stmt.document.Exec(name, int64(revision), value, sealDocument(s.ring, name, revision, value))
+	return err
 }
 
 // judged returns the condition of a change that does not hold.
@@ -64,9 +70,9 @@ func judged(c *gate.Change, active *gate.Active, at time.Time) error {
 
 // insert writes a new request, unless one with its id or key exists or a cap is reached.
 func (s *Store) insert(p *pending) error {
-	row, record := p.insert, &p.change.Insert.Record
+	row := p.insert
 	var found int
-	if err := s.stmt.exists.QueryRow(string(record.Request.ID), row.joinMAC).Scan(&found); err != nil {
+	if err := s.stmt.exists.QueryRow(row.id, row.joinMAC).Scan(&found); err != nil {
 		return err
 	}
 	if found > 0 {
@@ -83,13 +89,13 @@ func (s *Store) insert(p *pending) error {
 			return nil
 		}
 	}
-	res, err := s.stmt.insert.Exec(string(record.Request.ID), string(record.Request.State), row.due, row.body, row.view,
-		row.transaction, row.sealingKey, nullable(row.nonce), nullable(row.joinMAC))
+	res, err := s.stmt.insert.Exec(row.id, row.revision, string(row.state), row.due, row.body, row.view,
+		row.transaction, row.sealingKey, nullable(row.nonce), nullable(row.joinMAC), row.mac)
 	if err != nil {
 		return err
 	}
 	seq, err := res.LastInsertId()
-	if err != nil || !row.wantsParty {
+	if err != nil || row.state != approval.Pending {
 		return err
 	}
 	for _, c := range p.change.Insert.Caps {
@@ -111,8 +117,8 @@ func nullable(b []byte) any {
 // update writes the next state of a request that still has the revision it was judged at.
 func (s *Store) update(p *pending) error {
 	u := p.change.Update
-	var seq, revision int64
-	err := s.stmt.revision.QueryRow(string(u.Request.ID)).Scan(&seq, &revision)
+	var row requestRow
+	err := row.scan(s.stmt.request.QueryRow(string(u.Request.ID)).Scan)
 	if errors.Is(err, sql.ErrNoRows) {
 		p.result = gate.ErrNotFound
 		return nil
@@ -120,17 +126,18 @@ func (s *Store) update(p *pending) error {
 	if err != nil {
 		return err
 	}
-	if uint64(revision) != u.Revision {
+	// What the new row takes over from the old one must be the store's own.
+	if p.result = row.check(s.ring); p.result != nil {
+		return nil
+	}
+	if uint64(row.revision) != u.Revision {
 		p.result = gate.ErrConflict
 		return nil
 	}
-	st := u.Request.State
-	if _, err := s.stmt.update.Exec(string(st), p.update.due, p.update.body, ended(st), ended(st), open(st), seq); err != nil {
+	row.become(s.ring, u.Request.State, p.update.due, p.update.body)
+	if err := row.write(s.stmt.update); err != nil || row.state == approval.Pending {
 		return err
 	}
-	if st == approval.Pending {
-		return nil
-	}
-	_, err = s.stmt.noParty.Exec(seq)
+	_, err = s.stmt.noParty.Exec(row.seq)
 	return err
 }

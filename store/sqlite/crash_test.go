@@ -118,15 +118,8 @@ func offerGrants(s *Store, ids chan<- countersign.RequestID, tell func(string, .
 			tell("error %v", err)
 			return
 		}
-		r.Request.State, r.Request.ClaimBy = approval.Approved, s.Now().Add(time.Hour)
-		approved := gate.Change{
-			Update: &gate.Update{Revision: r.Revision, Request: r.Request},
-			Events: []countersign.Event{
-				event(countersign.ReviewGiven, countersign.FieldRequest, string(r.Request.ID), countersign.FieldVerdict, "approve"),
-				event(countersign.RequestApproved, countersign.FieldRequest, string(r.Request.ID)),
-			},
-		}
-		if _, err := tryCommit(s, approved); err != nil {
+		r.Request.ClaimBy = s.Now().Add(time.Hour)
+		if _, err := tryCommit(s, approve(r)); err != nil {
 			tell("error %v", err)
 			return
 		}

@@ -125,7 +125,7 @@ func (s *Store) writeSchema(db *sql.DB, origin string) error {
 		return err
 	}
 	meta := map[string]string{"replica": randomName()}
-	for _, p := range []string{keys.PurposeLog, keys.PurposeJoin, keys.PurposePseudonym} {
+	for _, p := range keys.Purposes() {
 		meta["key."+p] = s.ring.ID(p)
 	}
 	for name, value := range meta {

@@ -1,12 +1,9 @@
 package sqlite
 
 import (
-	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"path/filepath"
-	"slices"
 	"strings"
 	"time"
 
@@ -36,7 +33,7 @@ const (
 
 // announce compares the store with the checkpoint outside, begins a new log when the store is older than that, and
 // records that it is open.
-func (s *Store) announce(fresh bool) error {
+func (s *Store) announce(fresh bool, requests []*found) error {
 	outside, found, err := s.outside.read(s.ring)
 	if err != nil {
 		return err
@@ -60,7 +57,7 @@ func (s *Store) announce(fresh bool) error {
 		s.log.Error("the store is not the one that the last checkpoint names; a new log begins", "reason", why)
 		anchor = sanitize.Const("new log: the store was restored from an older copy")
 	}
-	return s.first(outside, why, anchor)
+	return s.first(outside, why, requests, anchor)
 }
 
 // contradiction says how the store contradicts a checkpoint, or "".
@@ -83,7 +80,7 @@ func (s *Store) contradiction(c trail.Checkpoint) (string, error) {
 
 // newEpoch begins a new log under a new origin and ends every request that is open, inside the
 // transaction that is under way. It returns the events that tell of it, trail.epoch first.
-func (s *Store) newEpoch(outside trail.Checkpoint, why string, at time.Time) ([]countersign.Event, error) {
+func (s *Store) newEpoch(outside trail.Checkpoint, why string, requests []*found, at time.Time) ([]countersign.Event, error) {
 	base, _, _ := strings.Cut(s.origin, "/restored-")
 	found := s.tree.Size()
 	s.epoch++
@@ -100,67 +97,25 @@ func (s *Store) newEpoch(outside trail.Checkpoint, why string, at time.Time) ([]
 		{Name: fieldFoundSize, Value: sanitize.Int(int64(found))},
 		{Name: fieldReason, Value: own(why)},
 	}}}
-	ended, err := s.endRequests(at)
+	ended, err := s.endRequests(requests, at)
 	return append(events, ended...), err
 }
 
 // endRequests ends every pending and approved request: what was signed or withdrawn after the copy was
 // made is not known any more.
-func (s *Store) endRequests(at time.Time) ([]countersign.Event, error) {
-	requests, err := s.openRequests()
-	if err != nil {
-		return nil, err
-	}
-	why := sanitize.Const("the gateway's store was restored from an older copy")
+func (s *Store) endRequests(all []*found, at time.Time) ([]countersign.Event, error) {
 	var events []countersign.Event
-	for _, seq := range slices.Sorted(maps.Keys(requests)) {
-		r := requests[seq]
-		ev := countersign.Event{Type: countersign.RequestCancelled}
-		was := r.State
-		if r.State = approval.Cancelled; was == approval.Approved {
-			ev.Type, r.State = countersign.GrantLapsed, approval.Lapsed
+	for _, f := range all {
+		if !f.altered && !f.request.IsOpen() {
+			continue
 		}
-		r.Ended, r.Why = at, why
-		ev.Fields = []countersign.Field{
-			{Name: countersign.FieldRequest, Value: own(string(r.ID))},
-			{Name: countersign.FieldPrincipal, Value: own(r.Requester.ID())},
-			{Name: countersign.FieldResource, Value: own(string(r.Resource))},
-			{Name: countersign.FieldReason, Value: why},
-		}
-		body, err := json.Marshal(r)
+		ev, err := s.endFound(f, approval.Lapsed, sanitize.Const("the gateway's store was restored from an older copy"), at)
 		if err != nil {
-			return nil, err
-		}
-		if _, err := s.stmt.update.Exec(string(r.State), nil, body, true, true, false, seq); err != nil {
-			return nil, err
-		}
-		if _, err := s.stmt.noParty.Exec(seq); err != nil {
 			return nil, err
 		}
 		events = append(events, ev)
 	}
 	return events, nil
-}
-
-// openRequests reads the requests that are pending or approved, by their place in the table.
-func (s *Store) openRequests() (map[int64]approval.Request, error) {
-	rows, err := s.conn.QueryContext(background(), `SELECT seq, body FROM request WHERE state IN (?, ?)`,
-		string(approval.Pending), string(approval.Approved))
-	if err != nil {
-		return nil, err
-	}
-	defer func() { _ = rows.Close() }() // its error is rows.Err's
-	requests := map[int64]approval.Request{}
-	for rows.Next() {
-		var seq int64
-		var body []byte
-		var r approval.Request
-		if err := errors.Join(rows.Scan(&seq, &body), json.Unmarshal(body, &r)); err != nil {
-			return nil, err
-		}
-		requests[seq] = r
-	}
-	return requests, rows.Err()
 }
 
 // opened is the event of this start.
@@ -184,25 +139,29 @@ func own(text string) sanitize.Clean {
 	return c
 }
 
-// first commits the events of this start, together with a new epoch when why says that one is needed.
-func (s *Store) first(outside trail.Checkpoint, why string, anchor sanitize.Clean) error {
+// first commits the events of this start, together with a new epoch when why says that one is needed, and with the
+// end of requests that are not to be believed.
+func (s *Store) first(outside trail.Checkpoint, why string, requests []*found, anchor sanitize.Clean) error {
 	at := s.Now()
 	if err := s.begin(); err != nil {
 		return err
 	}
 	var events []countersign.Event
+	var err error
 	if why != "" {
-		var err error
-		if events, err = s.newEpoch(outside, why, at); err != nil {
-			return errors.Join(err, s.rollback())
-		}
+		events, err = s.newEpoch(outside, why, requests, at)
+	} else {
+		events, err = s.reconcile(requests, at)
+	}
+	if err != nil {
+		return errors.Join(err, s.rollback())
 	}
 	events = append(events, s.opened(anchor))
 	pointers := make([]*countersign.Event, len(events))
 	for i := range events {
 		pointers[i] = &events[i]
 	}
-	tree, err := s.appendEvents(pointers, at)
+	tree, err := s.appendEvents(pointers, at, s.active.Load())
 	if err != nil {
 		return errors.Join(err, s.rollback())
 	}

@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"errors"
 	"fmt"
 	"io"
 
@@ -9,8 +10,11 @@ import (
 	"github.com/countersign-dev/countersign/trail"
 )
 
+// ErrNoEvent: the trail has no event of that number.
+var ErrNoEvent = errors.New("store: no such event")
+
 // Prove returns the proof, in the form of c2sp.org/tlog-proof with the stored event as its extra data, that an
-// event is in its log.
+// event is in its log. Of a number that the trail does not have, the error wraps ErrNoEvent.
 func (s *Store) Prove(ctx context.Context, number uint64) ([]byte, error) {
 	logs, err := s.logs(ctx)
 	if err != nil {
@@ -26,7 +30,7 @@ func (s *Store) Prove(ctx context.Context, number uint64) ([]byte, error) {
 		}
 		return trail.Prove(raw, number&numberMask, l.checkpoint, l.reader)
 	}
-	return nil, fmt.Errorf("event %d: %w", number, errMissing)
+	return nil, fmt.Errorf("event %d: %w", number, ErrNoEvent)
 }
 
 // Export writes the whole trail as a tar archive of the folder that ExportFolder makes.
@@ -86,6 +90,9 @@ func (s *Store) logs(ctx context.Context) ([]signedLog, error) {
 		if err != nil {
 			return nil, err
 		}
+		if err := s.checkEnd(ctx, r, tree); err != nil {
+			return nil, err
+		}
 		signer, err := s.ring.Signer(r.origin)
 		if err != nil {
 			return nil, err
@@ -99,6 +106,24 @@ func (s *Store) logs(ctx context.Context) ([]signedLog, error) {
 		all = append(all, signedLog{r, signed})
 	}
 	return all, nil
+}
+
+// checkEnd fails unless the store itself wrote the last batch of an earlier log, and so all of it.
+func (s *Store) checkEnd(ctx context.Context, l *logReader, tree *trail.Tree) error {
+	if l.size == 0 {
+		return nil
+	}
+	var r batchRow
+	err := s.reader.QueryRowContext(ctx, `SELECT position, count, time, low, policy, directory, mac FROM batch
+		WHERE position <= ? ORDER BY position DESC LIMIT 1`, l.position(l.size-1)).
+		Scan(&r.position, &r.count, &r.time, &r.low, &r.policy, &r.directory, &r.mac)
+	if err != nil {
+		return err
+	}
+	if err := r.check(s.ring, l.origin, tree.Root()); err != nil {
+		return fmt.Errorf("the log %s: %w", l.origin, err)
+	}
+	return nil
 }
 
 // readLogs returns readers of all logs that a database holds, oldest first.

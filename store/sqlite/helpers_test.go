@@ -9,6 +9,20 @@ import (
 	"github.com/countersign-dev/countersign/gate"
 )
 
+// approve makes the change that approves a pending request, in a reviewer's name.
+func approve(r gate.Record) gate.Change {
+	id := string(r.Request.ID)
+	r.Request.State = approval.Approved
+	r.Request.Reviews = []approval.Review{{Person: "reviewer-1", Verdict: approval.Approve}}
+	return gate.Change{
+		Update: &gate.Update{Revision: r.Revision, Request: r.Request},
+		Events: []countersign.Event{
+			event(countersign.ReviewGiven, countersign.FieldRequest, id, countersign.FieldReviewer, "reviewer-1", countersign.FieldVerdict, "approve"),
+			event(countersign.RequestApproved, countersign.FieldRequest, id),
+		},
+	}
+}
+
 // insert makes the change that inserts a pending request.
 func insert(s *Store, id string) gate.Change {
 	now := s.Now()

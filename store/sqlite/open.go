@@ -2,6 +2,7 @@ package sqlite
 
 import (
 	"context"
+	"crypto/hmac"
 	"crypto/rand"
 	"database/sql"
 	"encoding/hex"
@@ -21,6 +22,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/gate"
+	"github.com/countersign-dev/countersign/sanitize"
 	"github.com/countersign-dev/countersign/store/keys"
 	"github.com/countersign-dev/countersign/trail"
 )
@@ -120,10 +122,11 @@ func (s *Store) open() error {
 	if err := s.openDatabase(path); err != nil {
 		return s.explain(path, err)
 	}
-	if err := s.load(); err != nil {
+	requests, err := s.load(fresh)
+	if err != nil {
 		return s.explain(path, err)
 	}
-	if err := s.announce(fresh); err != nil {
+	if err := s.announce(fresh, requests); err != nil {
 		return s.explain(path, err)
 	}
 	if err := s.writeOutside(true); err != nil {
@@ -232,6 +235,9 @@ func (s *Store) explain(path string, err error) error {
 		return refuse("make room on the disk", err, "cannot open the store %s", path)
 	case errors.Is(told, ErrReadOnly), errors.Is(err, fs.ErrPermission):
 		return refuse("the user that runs the gateway must be able to write the file and its folder", err, "cannot write the store %s", path)
+	case errors.Is(err, ErrAltered):
+		return refuse("find out who could write the folder, and keep it as it is for that; to go on, restore data_dir from its backup, "+
+			"which begins a new log that says so; countersign trail verify tells what else differs", err, "the store %s is not as this gateway left it", path)
 	case isCorrupt(err), errors.Is(err, trail.ErrListing), errors.Is(err, errMissing):
 		return refuse("restore data_dir from its backup; countersign trail verify tells what is damaged", err, "the store %s is damaged", path)
 	default:
@@ -240,41 +246,79 @@ func (s *Store) explain(path string, err error) error {
 }
 
 // load reads what the writer keeps in memory, and checks that store and keys belong together.
-func (s *Store) load() error {
+func (s *Store) load(fresh bool) (requests []*found, err error) {
 	ctx := background()
 	path := filepath.Join(s.options.Dir, databaseFile)
-	var err error
 	if s.stmt, err = prepare(ctx, s.conn); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.openReader(path); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.checkKeys(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.conn.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'replica'`).Scan(&s.replica); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.conn.QueryRowContext(ctx, `SELECT epoch, origin FROM log ORDER BY epoch DESC LIMIT 1`).Scan(&s.epoch, &s.origin); err != nil {
-		return err
+		return nil, err
 	}
 	if err := s.loadActive(ctx); err != nil {
-		return err
+		return nil, err
 	}
 	last, low, err := s.loadTree(ctx)
 	if err != nil {
-		return err
+		return nil, err
 	}
-	if err := s.checkTail(ctx); err != nil {
-		return err
+	if s.tree.Size() == 0 && !fresh {
+		return nil, fmt.Errorf("the log %s has no event: %w", s.origin, ErrAltered)
+	}
+	if requests, err = s.findOpen(ctx); err != nil {
+		return nil, err
+	}
+	from, err := s.tailStart(ctx, oldest(requests))
+	if err != nil {
+		return nil, err
+	}
+	followed := lives{}
+	for _, f := range requests {
+		followed[sanitize.Name(f.row.id).String()] = f
+	}
+	if err := s.checkTail(ctx, from, followed.visit); err != nil {
+		return nil, err
+	}
+	if err := s.checkDocuments(ctx); err != nil {
+		return nil, err
 	}
 	s.clock.Store(last)
-	return s.loadIntents(ctx, low)
+	return requests, s.loadIntents(ctx, low)
+}
+
+// checkDocuments fails when an active document is older than the last batch says: somebody has put it back.
+func (s *Store) checkDocuments(ctx context.Context) error {
+	var policy, directory uint64
+	err := s.conn.QueryRowContext(ctx, `SELECT policy, directory FROM batch ORDER BY position DESC LIMIT 1`).Scan(&policy, &directory)
+	if errors.Is(err, sql.ErrNoRows) {
+		return nil
+	}
+	if err != nil {
+		return err
+	}
+	active := s.active.Load()
+	for _, d := range []struct {
+		name        string
+		have, wrote uint64
+	}{{documentPolicy, active.PolicyRevision, policy}, {documentDirectory, active.DirectoryRevision, directory}} {
+		if d.have < d.wrote {
+			return fmt.Errorf("the active %s is version %d, the trail was last written under version %d: %w", d.name, d.have, d.wrote, ErrAltered)
+		}
+	}
+	return nil
 }
 
 func (s *Store) checkKeys(ctx context.Context) error {
-	for _, p := range []string{keys.PurposeLog, keys.PurposeJoin, keys.PurposePseudonym} {
+	for _, p := range keys.Purposes() {
 		var id string
 		if err := s.conn.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = ?`, "key."+p).Scan(&id); err != nil {
 			return err
@@ -311,9 +355,16 @@ func (s *Store) loadActive(ctx context.Context) error {
 		{documentPolicy, &a.PolicyRevision, &a.Policy},
 		{documentDirectory, &a.DirectoryRevision, &a.Directory},
 	} {
-		err := s.conn.QueryRowContext(ctx, `SELECT revision, value FROM document WHERE name = ?`, d.name).Scan(d.revision, d.value)
-		if err != nil && !errors.Is(err, sql.ErrNoRows) {
+		var mac []byte
+		err := s.conn.QueryRowContext(ctx, `SELECT revision, value, mac FROM document WHERE name = ?`, d.name).Scan(d.revision, d.value, &mac)
+		if errors.Is(err, sql.ErrNoRows) {
+			continue
+		}
+		if err != nil {
 			return err
+		}
+		if !hmac.Equal(mac, sealDocument(s.ring, d.name, *d.revision, *d.value)) {
+			return fmt.Errorf("the active %s: %w", d.name, ErrAltered)
 		}
 	}
 	s.active.Store(&a)

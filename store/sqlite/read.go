@@ -2,9 +2,6 @@ package sqlite
 
 import (
 	"context"
-	"database/sql"
-	"encoding/json"
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -17,8 +14,6 @@ import (
 
 // maxListed bounds what one call lists.
 const maxListed = 10_000
-
-const requestColumns = `SELECT revision, body, view, transaction_name, sealing_key, nonce FROM request `
 
 // Active implements gate.Store.
 func (s *Store) Active(context.Context) (gate.Active, error) {
@@ -149,32 +144,16 @@ func (s *Store) list(ctx context.Context, query string, args ...any) ([]gate.Rec
 	defer func() { _ = rows.Close() }() // its error is rows.Err's
 	var list []gate.Record
 	for rows.Next() {
-		r, err := s.record(rows)
+		var row requestRow
+		if err := row.scan(rows.Scan); err != nil {
+			return nil, fmt.Errorf("read a request: %w", err)
+		}
+		r, err := row.record(s.ring)
 		if err != nil {
+			s.log.Error("a request is refused", "error", err)
 			return nil, err
 		}
 		list = append(list, r)
 	}
 	return list, rows.Err()
-}
-
-func (s *Store) record(rows *sql.Rows) (gate.Record, error) {
-	var r gate.Record
-	var body, view, nonce []byte
-	var sealingKey sql.NullString
-	if err := rows.Scan(&r.Revision, &body, &view, &r.Transaction, &sealingKey, &nonce); err != nil {
-		return gate.Record{}, fmt.Errorf("read a request: %w", err)
-	}
-	if err := errors.Join(json.Unmarshal(body, &r.Request), json.Unmarshal(view, &r.View)); err != nil {
-		return gate.Record{}, fmt.Errorf("decode a request: %w", err)
-	}
-	if nonce == nil {
-		return r, nil
-	}
-	plain, err := s.ring.Unseal(sealingKey.String, nonce, bound(r.Request))
-	if err != nil {
-		return gate.Record{}, fmt.Errorf("request %s: open its nonce: %w", r.Request.ID, err)
-	}
-	r.Nonce = plain
-	return r, nil
 }

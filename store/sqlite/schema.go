@@ -26,6 +26,9 @@ CREATE TABLE batch (
 	count    INTEGER NOT NULL,    -- of events
 	time     INTEGER NOT NULL,    -- of all its events, in microseconds
 	low      INTEGER NOT NULL,    -- position of the oldest intent without an outcome; after the batch if there is none
+	policy    INTEGER NOT NULL,   -- revisions of the documents when the batch was written
+	directory INTEGER NOT NULL,
+	mac      BLOB NOT NULL,       -- batchRow.seal
 	hashes   BLOB NOT NULL,       -- the hashes that these events complete, in the order of tlog.StoredHashIndex
 	entries  BLOB NOT NULL        -- a listing of the stored entries (package trail); last, since it is long
 ) STRICT;
@@ -38,7 +41,8 @@ CREATE TABLE blob (
 CREATE TABLE document (
 	name     TEXT PRIMARY KEY, -- policy, directory
 	revision INTEGER NOT NULL,
-	value    BLOB NOT NULL
+	value    BLOB NOT NULL,
+	mac      BLOB NOT NULL -- sealDocument
 ) STRICT, WITHOUT ROWID;
 
 CREATE TABLE request (
@@ -52,7 +56,8 @@ CREATE TABLE request (
 	transaction_name TEXT NOT NULL,
 	sealing_key TEXT,              -- NULL together with nonce
 	nonce       BLOB,              -- sealed; NULL once the request has ended
-	join_mac    BLOB               -- NULL unless pending or approved
+	join_mac    BLOB,              -- NULL unless pending or approved
+	mac         BLOB NOT NULL      -- requestRow.seal
 ) STRICT;
 
 CREATE UNIQUE INDEX request_join ON request (join_mac) WHERE join_mac IS NOT NULL;

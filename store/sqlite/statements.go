@@ -14,7 +14,7 @@ type statements struct {
 	document                *sql.Stmt
 	exists, countParty      *sql.Stmt
 	insert, party           *sql.Stmt
-	revision, update        *sql.Stmt
+	request, update         *sql.Stmt
 	noParty                 *sql.Stmt
 
 	all []*sql.Stmt
@@ -38,21 +38,19 @@ func prepare(ctx context.Context, conn *sql.Conn) (*statements, error) {
 		{&st.begin, `BEGIN IMMEDIATE`},
 		{&st.commit, `COMMIT`},
 		{&st.rollback, `ROLLBACK`},
-		{&st.batch, `INSERT INTO batch (position, count, time, low, entries, hashes) VALUES (?, ?, ?, ?, ?, ?)`},
+		{&st.batch, `INSERT INTO batch (position, count, time, low, policy, directory, mac, hashes, entries)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&st.blob, `INSERT INTO blob (hash, entry) VALUES (?, ?)`},
-		{&st.document, `INSERT INTO document (name, revision, value) VALUES (?, ?, ?)
-			ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, value = excluded.value`},
+		{&st.document, `INSERT INTO document (name, revision, value, mac) VALUES (?, ?, ?, ?)
+			ON CONFLICT (name) DO UPDATE SET revision = excluded.revision, value = excluded.value, mac = excluded.mac`},
 		{&st.exists, `SELECT count(*) FROM request WHERE id = ? OR join_mac = ?`},
 		{&st.countParty, `SELECT count(*) FROM party WHERE name = ?`},
-		{&st.insert, `INSERT INTO request (id, revision, state, due, body, view, transaction_name, sealing_key, nonce, join_mac)
-			VALUES (?, 1, ?, ?, ?, ?, ?, ?, ?, ?)`},
+		{&st.insert, `INSERT INTO request (id, revision, state, due, body, view, transaction_name, sealing_key, nonce, join_mac, mac)
+			VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)`},
 		{&st.party, `INSERT OR IGNORE INTO party (name, request) VALUES (?, ?)`},
-		{&st.revision, `SELECT seq, revision FROM request WHERE id = ?`},
-		{&st.update, `UPDATE request SET revision = revision + 1, state = ?, due = ?, body = ?,
-			sealing_key = CASE WHEN ? THEN NULL ELSE sealing_key END,
-			nonce = CASE WHEN ? THEN NULL ELSE nonce END,
-			join_mac = CASE WHEN ? THEN join_mac ELSE NULL END
-			WHERE seq = ?`},
+		{&st.request, requestColumns + `WHERE id = ?`},
+		{&st.update, `UPDATE request SET id = ?, revision = ?, state = ?, due = ?, body = ?, view = ?, transaction_name = ?,
+			sealing_key = ?, nonce = ?, join_mac = ?, mac = ? WHERE seq = ?`},
 		{&st.noParty, `DELETE FROM party WHERE request = ?`},
 	} {
 		stmt, err := conn.PrepareContext(ctx, p.text) //nolint:sqlclosecheck // close closes them all

@@ -21,20 +21,10 @@ type pending struct {
 	change gate.Change
 	done   func(gate.Receipt, error)
 	size   int
-	insert *insertRow
+	insert *requestRow
 	update *updateRow
 	result error // set by the writer when the change's conditions fail
 	first  uint64
-}
-
-type insertRow struct {
-	body, view  []byte
-	sealingKey  sql.NullString
-	nonce       []byte
-	joinMAC     []byte
-	due         sql.NullInt64
-	wantsParty  bool
-	transaction string
 }
 
 type updateRow struct {
@@ -90,9 +80,9 @@ func (s *Store) prepare(c gate.Change, done func(gate.Receipt, error)) (*pending
 	return p, err
 }
 
-func (s *Store) prepareInsert(in gate.Insert) (*insertRow, error) {
+func (s *Store) prepareInsert(in gate.Insert) (*requestRow, error) {
 	r := in.Record.Request
-	row := &insertRow{due: due(r), transaction: in.Record.Transaction, wantsParty: r.State == approval.Pending}
+	row := &requestRow{id: string(r.ID), revision: 1, state: r.State, due: due(r), transaction: in.Record.Transaction}
 	var err error
 	if row.body, err = json.Marshal(r); err != nil {
 		return nil, err
@@ -110,6 +100,7 @@ func (s *Store) prepareInsert(in gate.Insert) (*insertRow, error) {
 	if open(r.State) {
 		row.joinMAC = s.ring.JoinMAC(in.Canonical)
 	}
+	row.seal(s.ring)
 	return row, nil
 }
 
@@ -209,7 +200,7 @@ func (s *Store) transact(batch []*pending) (time.Time, error) {
 		return at, nil
 	}
 	var err error
-	if next.tree, err = s.appendEvents(events, at); err != nil {
+	if next.tree, err = s.appendEvents(events, at, &next.active); err != nil {
 		return at, s.abort(err)
 	}
 	if err := s.commitTransaction(); err != nil {
@@ -222,9 +213,9 @@ func (s *Store) transact(batch []*pending) (time.Time, error) {
 // abort undoes the transaction after a fault.
 func (s *Store) abort(err error) error {
 	s.intents.undo()
-	if undo := s.rollback(); undo != nil {
-		err = errors.Join(err, undo)
-	}
+	// After some faults SQLite has rolled back by itself. Should a transaction stay open, the next one
+	// cannot begin, which is fatal.
+	_ = s.rollback()
 	return s.fault(err)
 }
 
@@ -258,8 +249,9 @@ func (s *Store) finish() {
 	}
 }
 
-// appendEvents writes a run of events as one row, and returns the tree that they make.
-func (s *Store) appendEvents(events []*countersign.Event, at time.Time) (*trail.Tree, error) {
+// appendEvents writes a run of events as one row, and returns the tree that they make. active is what is active
+// once the transaction is written.
+func (s *Store) appendEvents(events []*countersign.Event, at time.Time, active *gate.Active) (*trail.Tree, error) {
 	if len(events) == 0 {
 		return s.tree, nil
 	}
@@ -283,8 +275,12 @@ func (s *Store) appendEvents(events []*countersign.Event, at time.Time) (*trail.
 		}
 	}
 	s.pages.Add(int64((len(enc.entries)+len(hashes)*tlog.HashSize)/pageSize) + 3)
-	_, err = s.stmt.batch.Exec(s.position(first), len(events), at.UnixMicro(),
-		s.intents.low(s.position(tree.Size())), enc.entries, s.flatten(hashes))
+	r := batchRow{
+		position: s.position(first), count: int64(len(events)), time: at.UnixMicro(), low: s.intents.low(s.position(tree.Size())),
+		policy: int64(active.PolicyRevision), directory: int64(active.DirectoryRevision),
+	}
+	_, err = s.stmt.batch.Exec(r.position, r.count, r.time, r.low, r.policy, r.directory,
+		r.seal(s.ring, s.origin, tree.Root()), s.flatten(hashes), enc.entries)
 	return tree, err
 }
 

@@ -158,13 +158,23 @@ func (f *fixture) insert(canonical string) gate.Change {
 	}
 }
 
+// changeEvents are the events that tell of a request's next state.
+var changeEvents = map[approval.State]countersign.EventType{
+	approval.Approved: countersign.RequestApproved, approval.Denied: countersign.RequestDenied,
+	approval.Expired: countersign.RequestExpired, approval.Cancelled: countersign.RequestCancelled,
+	approval.Lapsed: countersign.GrantLapsed, approval.Revoked: countersign.GrantRevoked,
+	approval.Claimed: countersign.GrantClaimed, approval.Uncommitted: countersign.ActionOutcome,
+	approval.Done: countersign.ActionOutcome, approval.Failed: countersign.ActionOutcome,
+	approval.RolledBack: countersign.ActionOutcome, approval.Unknown: countersign.ActionOutcome,
+}
+
 // change makes the change that moves a request to a state.
 func change(r gate.Record, to approval.State) gate.Change {
 	req := r.Request
 	req.State = to
 	return gate.Change{
 		Update: &gate.Update{Revision: r.Revision, Request: req},
-		Events: []countersign.Event{event(countersign.ReviewGiven, countersign.FieldRequest, string(req.ID))},
+		Events: []countersign.Event{event(changeEvents[to], countersign.FieldRequest, string(req.ID))},
 	}
 }
 
