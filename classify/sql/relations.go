@@ -107,6 +107,9 @@ func (w *walker) catalogRelation(schema string, n *pg.RangeVar, e countersign.Ef
 	case !ok:
 		w.userData = true
 		return countersign.Secret, sanitize.Format("%s is not on the list of vetted system views", shown)
+	case (n.Relname == "pg_roles" || n.Relname == "pg_user") && listedIn == catalogSchema && !w.hidesSettings(n):
+		w.userData = true
+		return countersign.Secret, sanitize.Format("%s shows the settings stored for roles, which may hold secrets; name the columns that are needed", shown)
 	case m.effects == countersign.Read || n == w.ctx.plainCatalog:
 		return 0, why
 	}
@@ -167,7 +170,7 @@ func plainSettings(n *pg.SelectStmt) *pg.RangeVar {
 		len(r.GetAlias().GetColnames()) > 0 { // which could call the values "name"
 		return nil
 	}
-	if namesPlainSettings(n.WhereClause) {
+	if namesPlainSettings(n.WhereClause, r) {
 		return r
 	}
 	bad := find(&pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: n}}, func(m any) bool {
@@ -186,12 +189,27 @@ func plainSettings(n *pg.SelectStmt) *pg.RangeVar {
 	return r
 }
 
+// isQualifiedBy reports whether what stands before a column's name, if anything, means r and no relation
+// of a query around it.
+func isQualifiedBy(qualifier []string, r *pg.RangeVar) bool {
+	switch {
+	case len(qualifier) == 0:
+		return true
+	case r.Alias != nil:
+		return len(qualifier) == 1 && qualifier[0] == r.Alias.Aliasname
+	case len(qualifier) == 1:
+		return qualifier[0] == r.Relname
+	}
+	return len(qualifier) == 2 && qualifier[0] == r.Schemaname && qualifier[1] == r.Relname
+}
+
 // namesPlainSettings reports whether where, a chain of ANDs, holds name = 'literal' or name IN
-// ('literals'), none of them a setting that holds a secret.
-func namesPlainSettings(where *pg.Node) bool {
+// ('literals'), none of them a setting that holds a secret, where name is the column of settings, which
+// the query reads alone.
+func namesPlainSettings(where *pg.Node, settings *pg.RangeVar) bool {
 	if and := where.GetBoolExpr(); and != nil && and.Boolop == pg.BoolExprType_AND_EXPR {
 		for _, a := range and.Args {
-			if namesPlainSettings(a) {
+			if namesPlainSettings(a, settings) {
 				return true
 			}
 		}
@@ -202,7 +220,7 @@ func namesPlainSettings(where *pg.Node) bool {
 		return false
 	}
 	column, ok := parts(x.Lexpr.GetColumnRef().GetFields())
-	if !ok || column[len(column)-1] != "name" {
+	if !ok || column[len(column)-1] != "name" || !isQualifiedBy(column[:len(column)-1], settings) {
 		return false
 	}
 	values := []*pg.Node{x.Rexpr}

@@ -19,6 +19,7 @@ func (w *walker) selectStmt(n *pg.SelectStmt) {
 	w.ctx.values = nil
 	w.with(n.WithClause)
 	w.ctx.plainCatalog = plainSettings(n)
+	w.ctx.query = n
 	if n == w.root {
 		w.st.Tag, w.st.ReturnsRows = "SELECT", true
 	}
@@ -99,6 +100,7 @@ func mayReturnSet(m any) bool {
 
 func (w *walker) updateStmt(n *pg.UpdateStmt) {
 	w.query()
+	w.ctx.query = n
 	w.target(n.Relation, countersign.Write)
 	w.returning(n.ReturningList, "UPDATE", n == w.root)
 	w.updateCredentials(n)
@@ -110,6 +112,7 @@ func (w *walker) updateStmt(n *pg.UpdateStmt) {
 
 func (w *walker) deleteStmt(n *pg.DeleteStmt) {
 	w.query()
+	w.ctx.query = n
 	w.target(n.Relation, countersign.Delete)
 	w.returning(n.ReturningList, "DELETE", n == w.root)
 	if alwaysTrue(n.WhereClause, n.Relation) {
@@ -120,6 +123,7 @@ func (w *walker) deleteStmt(n *pg.DeleteStmt) {
 
 func (w *walker) mergeStmt(n *pg.MergeStmt) {
 	w.query()
+	w.ctx.query = n
 	w.target(n.Relation, countersign.Write)
 	w.returning(n.ReturningList, "MERGE", n == w.root)
 	w.mergeCredentials(n)

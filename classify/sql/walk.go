@@ -86,6 +86,7 @@ type walker struct {
 	evidence  map[countersign.Evidence]bool
 	userData  bool // something besides system catalogs and constants is read
 	selectsTo bool // SELECT INTO
+	looked    int  // messages that hidesSettings looked at
 	assumed   bool // unqualified names were taken for pg_catalog's
 	plain     bool // relations were taken for plain tables
 
@@ -108,6 +109,7 @@ type scope struct {
 	ctes         []string            // names of the WITH queries in sight
 	values       *pg.SelectStmt      // the VALUES of an INSERT, which return nothing
 	plainCatalog *pg.RangeVar        // a pg_settings of which only harmless rows or columns are read
+	query        any                 // the statement or query whose FROM names the relations
 	allOptions   bool                // every option's value is a credential, except user
 }
 
