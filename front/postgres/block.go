@@ -40,6 +40,7 @@ type awaited struct {
 type savedSettings struct {
 	name string
 	sets settings
+	seq  int // of the latest cursor or portal
 }
 
 // sent notes that an action goes upstream under a permit.
@@ -59,8 +60,9 @@ func (c *conn) sent(a *countersign.Action, p *gate.Permit, s *statement) {
 	if b.open {
 		b.note(a)
 	}
+	c.fetches(s)
 	if a.Effects.Any(countersign.Execute | countersign.Unknown) {
-		c.doubt()
+		c.doubt(s)
 	}
 }
 
@@ -111,6 +113,7 @@ func (c *conn) endBlock(end gate.BlockEnd) {
 	for name, p := range c.portals {
 		c.dropPortal(name, p)
 	}
+	c.closeBlock(end)
 	if b.open {
 		c.sess.EndBlock(end)
 	}
@@ -146,11 +149,12 @@ func (c *conn) follow(e *expected, st *sql.Statement, tag []byte) {
 		c.endBlock(end)
 	case sql.TxSavepoint:
 		c.sess.Savepoint(st.Savepoint)
-		c.block.savepoints = append(c.block.savepoints, savedSettings{st.Savepoint, c.state.sets})
+		c.block.savepoints = append(c.block.savepoints, savedSettings{st.Savepoint, c.state.sets, c.seq})
 	case sql.TxRollbackTo:
 		c.sess.RollbackTo(st.Savepoint)
 		if i := c.block.latest(st.Savepoint); i >= 0 {
 			c.state.restore(c.block.savepoints[i].sets, c.block.doubted)
+			c.closeAfter(e, c.block.savepoints[i].seq)
 			c.block.savepoints = c.block.savepoints[:i+1]
 		}
 	case sql.TxRelease:

@@ -44,6 +44,7 @@ type conn struct {
 	generation int
 	// names grows with each message that gives a name to another statement or portal, or takes it away.
 	names int
+	seq   int // of the cursor or portal opened last
 
 	queue []expected // what the server still has to answer, from queue[head]
 	head  int

@@ -36,8 +36,7 @@ func (c *conn) bindCopy(ctx context.Context, name string, po *portal, frame []by
 	if err := c.answerHere(ctx, appendFrame(nil, msgBindComplete)); err != nil || c.discarding {
 		return err
 	}
-	c.dropPortal(name, c.portals[name])
-	c.portals[name] = po
+	c.open(name, po)
 	return nil
 }
 

@@ -20,6 +20,8 @@ type portal struct {
 	permit  *gate.Permit
 	done    bool  // it has run to its end
 	ran     bool  // an Execute was forwarded
+	fetched bool  // a FETCH or MOVE of SQL was
+	seq     int   // when it was bound, among cursors and portals
 	settled bool  // its outcome is among those awaiting, or recorded
 	rows    int64 // of the parts fetched so far
 	// generation and names are the connection's when it was judged, hash is the block's after it.
@@ -154,8 +156,7 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	if err := c.parseAgain(s, m.statement); err != nil {
 		return err
 	}
-	c.dropPortal(name, c.portals[name])
-	c.portals[name] = po
+	c.open(name, po)
 	c.sent(po.action, po.permit, s)
 	po.hash = c.block.hash
 	c.unsynced = true
@@ -165,6 +166,18 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 		return err
 	}
 	return nil
+}
+
+// open puts a portal under its name. A cursor of that name is gone on the server, or else this fails there.
+func (c *conn) open(name string, po *portal) {
+	c.dropPortal(name, c.portals[name])
+	delete(c.cursors, name)
+	c.seq++
+	po.seq = c.seq
+	c.portals[name] = po
+	if name != "" {
+		c.names++
+	}
 }
 
 // typeParams gives parameters their types: those that Parse declares, else those the server told.
@@ -312,7 +325,7 @@ func (c *conn) runs(p *portal) {
 		c.changing = true
 	}
 	if unseen {
-		c.doubt()
+		c.doubt(p.stmt)
 	}
 	if p.stmt.commits() {
 		c.block.commitSent = true
@@ -548,7 +561,10 @@ func (c *conn) dropPortal(name string, p *portal) {
 	}
 	p.settled = true
 	o := gate.Outcome{State: approval.Done, InBlock: c.block.open, Rows: p.rows}
-	if !p.ran {
+	switch {
+	case p.fetched:
+		o.Rows = -1
+	case !p.ran:
 		o = gate.Outcome{State: approval.Failed, Rows: -1, Error: sanitize.Const("not run: bound and never executed")}
 	}
 	p.permit.Finish(o)

@@ -385,16 +385,17 @@ func (c *conn) remember(e *expected, st *sql.Statement) {
 		}
 		if st.Tag == "DISCARD ALL" {
 			clear(c.statements)
+			clear(c.cursors)
 			c.state.sets, c.state.context, c.state.pathStale = nil, nil, true
 		}
 	case st.Deallocate != "":
 		delete(c.statements, st.Deallocate)
 	}
 	if st.Declares != "" && e.permit != nil {
-		if len(c.cursors) >= maxCursors {
-			clear(c.cursors) // those forgotten are unknown to the gateway, and judged so
-		}
-		c.cursors[st.Declares] = cursor{e.stmt, e.permit}
+		c.opened(e, st)
+	}
+	if st.Closes != "" || st.ClosesAll {
+		c.closed(e, st)
 	}
 }
 
@@ -411,8 +412,18 @@ func preparedBySQL(from *statement, st *sql.Statement) *statement {
 	return s
 }
 
-// doubt notes that code which cannot be seen runs: it may prepare, drop and set anything.
-func (c *conn) doubt() {
+// doubt notes that code which cannot be seen runs for s: it may prepare, drop, open and set anything. The
+// cursor that s reads stays, since what runs cannot be closed.
+func (c *conn) doubt(s *statement) {
+	read := ""
+	if st := s.single(); st != nil {
+		read = st.Fetches
+	}
+	for name := range c.cursors {
+		if name != read {
+			delete(c.cursors, name)
+		}
+	}
 	for name, s := range c.statements {
 		if name != "" {
 			s.doubt = true
