@@ -237,12 +237,6 @@ func (c *conn) unsent(p *gate.Permit, _ error) {
 	p.Finish(gate.Outcome{State: approval.Failed, Rows: -1, Error: sanitize.Const("not run: the server could not be reached")})
 }
 
-// said is what the server reported, for the trail.
-func (c *conn) said() sanitize.Clean {
-	r := &c.relay.report
-	return sanitize.Join(": ", sanitize.Name(r.code), c.front.sanitizer.Text(r.message))
-}
-
 // cutReport words why a result ended before its end.
 type cutReport struct{ error }
 

@@ -247,6 +247,7 @@ type report struct {
 	message  string
 	detail   string
 	hint     string
+	routine  string // of the server's source; read, never written
 }
 
 func appendReport(dst []byte, typ byte, r report) []byte {
@@ -293,6 +294,8 @@ func decodeReport(body []byte) report {
 			r.detail = v
 		case 'H':
 			r.hint = v
+		case 'R':
+			r.routine = v
 		}
 	}
 }
