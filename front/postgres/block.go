@@ -184,6 +184,10 @@ func (c *conn) ready(status byte) {
 	b := &c.block
 	failed := b.failed
 	b.failed = false
+	c.relay.fate = fateCommitted
+	if failed || status != 'I' {
+		c.relay.fate = fateRolledBack
+	}
 	switch {
 	case status == 'I' && failed:
 		c.endBlock(gate.RolledBack)

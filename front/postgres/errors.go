@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"errors"
+	"strings"
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/sanitize"
@@ -105,6 +106,9 @@ func (c *conn) errorReport(err error) report {
 	var cut cutReport
 	if errors.As(err, &cut) && isLimit(err) {
 		told.code = codeResultLimit
+	}
+	if said := cut.fate.String(); said != "" {
+		told.hint = strings.TrimSpace(said + " " + told.hint)
 	}
 	return told
 }

@@ -462,13 +462,14 @@ func (c *conn) finishCut(ctx context.Context, synced bool) error {
 	}
 	c.relay.cut = nil
 	if synced {
-		return c.refuseSimple(ctx, cutReport{why})
+		return c.refuseSimple(ctx, c.cutReport(why))
 	}
+	c.relay.fate = fateRolledBack
 	if c.discarding { // the server has failed by itself
-		c.out = appendReport(c.out, msgError, c.errorReport(cutReport{why}))
+		c.out = appendReport(c.out, msgError, c.errorReport(c.cutReport(why)))
 		return c.flush(ctx)
 	}
-	return c.fail(ctx, cutReport{why})
+	return c.fail(ctx, c.cutReport(why))
 }
 
 // serverFailed takes an error of the server. In the extended protocol it skips all it was sent up to the

@@ -238,7 +238,17 @@ func (c *conn) unsent(p *gate.Permit, _ error) {
 }
 
 // cutReport words why a result ended before its end.
-type cutReport struct{ error }
+type cutReport struct {
+	error
+	fate fate // of what it changed; unknown when it changed nothing
+}
+
+func (c *conn) cutReport(why error) cutReport {
+	if !c.relay.cutChange {
+		return cutReport{error: why}
+	}
+	return cutReport{why, c.relay.fate}
+}
 
 func (e cutReport) Unwrap() error { return e.error }
 

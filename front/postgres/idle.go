@@ -104,6 +104,9 @@ func (c *conn) overhear(ctx context.Context) error {
 		if err != nil {
 			return upstreamError(errUpstreamWords)
 		}
+		if size > maxServerMessage {
+			return upstreamError(errUpstreamWords)
+		}
 		if !ok || len(b.pending()) < size {
 			break
 		}
@@ -114,6 +117,11 @@ func (c *conn) overhear(ctx context.Context) error {
 			return err
 		}
 		if keep {
+			if typ == msgError || typ == msgNotice {
+				if instead := clip(frame); instead != nil {
+					frame = instead
+				}
+			}
 			c.out = append(c.out, frame...)
 		}
 	}

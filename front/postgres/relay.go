@@ -47,6 +47,9 @@ type relayState struct {
 	// cut is why the result may not go on: a limit, or an intent that could not be recorded. Until the
 	// exchange is over everything the server says is dropped.
 	cut error
+	// cutChange: what was cut off changes data; fate is what became of that, once the server has said so.
+	cutChange bool
+	fate      fate
 	// failed: the server has reported an error in this exchange.
 	failed bool
 	report report // of that error
@@ -172,6 +175,9 @@ func (c *conn) walk(ctx context.Context) error {
 			}
 			continue
 		}
+		if size > maxServerMessage {
+			return upstreamError(errUpstreamWords)
+		}
 		if b.w-b.r < size {
 			break
 		}
@@ -181,9 +187,26 @@ func (c *conn) walk(ctx context.Context) error {
 		}
 		at := b.r
 		b.r += size
+		var instead []byte
+		switch e := c.owed(); {
+		case r.cut != nil || e != nil && e.own:
+		case typ == msgError || typ == msgNotice:
+			instead = c.told(e, typ, b.buf[at:b.r])
+		case typ == msgFunctionResult && e != nil && e.permit != nil:
+			if err := e.permit.Count(0, int64(size)); err != nil {
+				c.cutOff(ctx, err)
+			}
+		}
 		keep, err := c.answer(typ, b.buf[at+headerLen:b.r])
 		if err != nil {
 			return err
+		}
+		if keep && instead != nil {
+			if err := c.pass(ctx, b.buf[start:at]); err != nil {
+				return err
+			}
+			c.out = append(c.out, instead...)
+			start = b.r
 		}
 		if !keep {
 			if err := c.pass(ctx, b.buf[start:at]); err != nil {
@@ -229,7 +252,8 @@ func (c *conn) countRows(ctx context.Context, start, rowsFrom int) int {
 
 // cutOff ends a result. The server is asked to stop; what it still sends is dropped.
 func (c *conn) cutOff(ctx context.Context, why error) {
-	c.relay.cut = why
+	c.relay.cut, c.relay.fate = why, fateUnknown
+	c.relay.cutChange = c.owed() == nil || changed(c.owed())
 	if err := c.up.cancel(ctx); err != nil {
 		c.log.Warn("a cancel request did not reach the server", "error", c.front.sanitizer.Text(err.Error()))
 	}

@@ -85,7 +85,7 @@ func (c *conn) runQuery(ctx context.Context, s *statement, a *countersign.Action
 	}
 	if cut := c.relay.cut; cut != nil {
 		c.relay.cut = nil
-		return c.refuseSimple(ctx, cutReport{cut})
+		return c.refuseSimple(ctx, c.cutReport(cut))
 	}
 	return nil
 }
@@ -125,7 +125,7 @@ func (c *conn) call(ctx context.Context, frame []byte) error {
 	}
 	if cut := c.relay.cut; cut != nil {
 		c.relay.cut = nil
-		return c.refuseSimple(ctx, cutReport{cut})
+		return c.refuseSimple(ctx, c.cutReport(cut))
 	}
 	return nil
 }
@@ -183,6 +183,14 @@ func (c *conn) queryReady(e *expected, status byte) {
 		o.Error = sanitize.Const("the result was cut off")
 	}
 	failed := r.failed || c.block.failed
+	switch {
+	case r.failed && r.committed:
+		r.fate = fatePartly
+	case failed || r.rolledBack || status != 'I': // the refusal that follows fails an open block
+		r.fate = fateRolledBack
+	default:
+		r.fate = fateCommitted
+	}
 	c.block.failed = false
 	switch {
 	case status != 'I':
