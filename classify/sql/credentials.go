@@ -22,6 +22,7 @@ type credentials struct {
 	bodies   []int32 // where a literal starts that holds code
 	words    []int32 // where the value of SET starts, which may be a name
 	params   []int32
+	whole    map[*pg.SelectStmt]bool // every text in these was taken
 }
 
 // credentialSuffixes end the names of columns, options, settings and arguments that hold credentials;
@@ -146,6 +147,12 @@ func (w *walker) functionCredentials(name string, n *pg.FuncCall) {
 			}
 		}
 	}
+	if _, vetted := vettedFunctions[name]; !vetted && isCredentialName(name) { // set_password('bob', 'x')
+		for _, arg := range n.Args {
+			w.credential(arg)
+		}
+	}
+	w.beside(n.Args)
 	w.formatted(name, n)
 }
 
@@ -272,7 +279,7 @@ func isLiteral(t pg.Token) bool {
 func bodySpans(text string, start, end int) []sanitize.Span {
 	body := text[start:end]
 	if !strings.HasPrefix(body, "$") {
-		if tells(body) {
+		if tells(body) || opens(body) {
 			return []sanitize.Span{{Start: start, End: end, Kind: credentialKind}}
 		}
 		return nil

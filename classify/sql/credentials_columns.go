@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -9,7 +10,7 @@ import (
 // columnCredentials marks what a query gives to columns of credentials, which names are its columns' in
 // order. with are the WITH queries around it.
 func (w *walker) columnCredentials(names []string, source *pg.SelectStmt, with *pg.WithClause) {
-	if source == nil {
+	if source == nil || w.session.credentials.whole[source] {
 		return
 	}
 	direct := with == nil && isDirect(source)
@@ -76,14 +77,20 @@ func (w *walker) selectedCredential(n *pg.SelectStmt, i int) {
 // texts marks every string and parameter in parts of a statement, one of which ends in a column of
 // credentials.
 func (w *walker) texts(parts ...any) {
+	c := &w.session.credentials
+	if c.whole == nil {
+		c.whole = map[*pg.SelectStmt]bool{}
+	}
 	found := func(m any) bool {
 		switch m := m.(type) {
 		case *pg.A_Const:
 			if m.GetSval() != nil {
-				w.session.credentials.literals = append(w.session.credentials.literals, m.Location)
+				c.literals = append(c.literals, m.Location)
 			}
+		case *pg.SelectStmt:
+			c.whole[m] = true
 		case *pg.ParamRef:
-			w.session.credentials.params = append(w.session.credentials.params, m.Number)
+			c.params = append(c.params, m.Number)
 		}
 		return false
 	}
@@ -103,14 +110,14 @@ func (w *walker) texts(parts ...any) {
 	}
 }
 
-// assignedCredentials is for SET password = column: the value is in one of parts.
-func (w *walker) assignedCredentials(list []*pg.Node, parts ...any) {
+// assignsColumn reports whether list holds SET password = column: the value is elsewhere in the statement.
+func assignsColumn(list []*pg.Node) bool {
 	for _, t := range list {
 		if r := t.GetResTarget(); isCredentialName(r.GetName()) && find(r.Val, isColumn) {
-			w.texts(parts...)
-			return
+			return true
 		}
 	}
+	return false
 }
 
 func isColumn(m any) bool {
@@ -125,28 +132,33 @@ func (w *walker) insertCredentials(n *pg.InsertStmt, source *pg.SelectStmt) {
 		names = append(names, c.GetResTarget().GetName())
 	}
 	w.columnCredentials(names, source, n.WithClause)
-	w.assignedCredentials(n.OnConflictClause.GetTargetList(), source, n.WithClause)
+	if source != nil && assignsColumn(n.OnConflictClause.GetTargetList()) {
+		w.texts(source, n.WithClause)
+	}
 }
 
 func (w *walker) updateCredentials(n *pg.UpdateStmt) {
-	w.assignedCredentials(n.TargetList, n.FromClause, n.WithClause)
+	if assignsColumn(n.TargetList) {
+		w.texts(n.FromClause, n.WithClause)
+	}
 }
 
 // mergeCredentials marks what MERGE inserts into columns of credentials, and all it may take from its
 // source for them.
 func (w *walker) mergeCredentials(n *pg.MergeStmt) {
+	taken := false
 	for _, c := range n.MergeWhenClauses {
 		when := c.GetMergeWhenClause()
-		w.assignedCredentials(when.GetTargetList(), []*pg.Node{n.SourceRelation}, n.WithClause)
+		taken = taken || assignsColumn(when.GetTargetList())
 		for i, v := range when.GetValues() {
-			if i >= len(when.TargetList) || !isCredentialName(when.TargetList[i].GetResTarget().GetName()) {
-				continue
-			}
-			w.credential(v)
-			if find(v, isColumn) {
-				w.texts([]*pg.Node{n.SourceRelation}, n.WithClause)
+			if i < len(when.TargetList) && isCredentialName(when.TargetList[i].GetResTarget().GetName()) {
+				w.credential(v)
+				taken = taken || find(v, isColumn)
 			}
 		}
+	}
+	if taken {
+		w.texts([]*pg.Node{n.SourceRelation}, n.WithClause)
 	}
 }
 
@@ -182,6 +194,38 @@ func (w *walker) functionParameter(n *pg.FunctionParameter) {
 func (w *walker) columnDefault(n *pg.AlterTableCmd) {
 	if n.Subtype == pg.AlterTableType_AT_ColumnDefault && isCredentialName(n.Name) {
 		w.credential(n.Def)
+	}
+}
+
+// beside is for coalesce(password, 'x') and starts_with(password, 'x').
+func (w *walker) beside(args []*pg.Node) {
+	if !slices.ContainsFunc(args, isCredentialColumn) {
+		return
+	}
+	for _, a := range args {
+		if c := a.GetTypeCast(); c != nil {
+			a = c.Arg
+		}
+		if a.GetAConst().GetSval() != nil || a.GetParamRef() != nil {
+			w.credential(a)
+		}
+	}
+}
+
+func isCredentialColumn(n *pg.Node) bool {
+	names, ok := parts(n.GetColumnRef().GetFields())
+	return ok && isCredentialName(names[len(names)-1])
+}
+
+func (w *walker) coalesceExpr(n *pg.CoalesceExpr) { w.beside(n.Args) }
+
+// caseExpr is for CASE password WHEN 'x'.
+func (w *walker) caseExpr(n *pg.CaseExpr) {
+	if !isCredentialColumn(n.Arg) {
+		return
+	}
+	for _, c := range n.Args {
+		w.credential(c.GetCaseWhen().GetExpr())
 	}
 }
 

@@ -43,7 +43,7 @@ func unparsedCredentials(text string) []sanitize.Span {
 }
 
 // accounts matches the statements that set passwords.
-var accounts = regexp.MustCompile(`(?is)\b(alter|create)\b\W.{0,64}?\b(role|user|group|server|subscription)\b`)
+var accounts = regexp.MustCompile(`(?is)\b(alter|create)\b\W.{0,64}?\b(role|user|group|server|subscription)\b|^\s*set\s+password\b`)
 
 func withoutComments(tokens []*pg.ScanToken) []*pg.ScanToken {
 	var kept []*pg.ScanToken
@@ -70,8 +70,11 @@ func (r *lexicalReader) add(start, end int32) {
 const reach = 3
 
 func (r *lexicalReader) read() {
-	pending := 0    // tokens more that may stand between the name and the literal
-	opened := false // by a literal that a password is to be put into: what follows it in the statement counts
+	pending := 0     // tokens more that may stand between the name and the literal
+	opened := false  // by a literal that a password is to be put into: what follows it in the statement counts
+	given := false   // a literal followed
+	columns := false // a name of a credential stands in an INSERT
+	inserts := false // in an INSERT
 	for i, t := range r.tokens {
 		word := r.word(i)
 		switch {
@@ -79,26 +82,48 @@ func (r *lexicalReader) read() {
 			if r.all || opened || pending > 0 || tells(strings.TrimSuffix(word, "'")) {
 				r.add(t.Start, t.End)
 			}
+			given = given || opened
 			opened = opened || opens(word)
 			pending = 0
 		case word == ";":
-			pending, opened = 0, false
-		case isCredentialName(strings.Trim(word, `"`)) || strings.EqualFold(word, "connection"):
-			pending = reach
+			if opened && !given && !r.all {
+				// A variable: where it got its value nobody knows.
+				r.all = true
+				r.read()
+				return
+			}
+			pending, opened, given, columns, inserts = 0, false, false, false, false
+		case r.names(i):
+			pending, columns = reach, inserts
 			if r.broken {
 				r.bare(i)
 			}
+		case strings.EqualFold(word, "insert"):
+			inserts = true
+		case columns && (strings.EqualFold(word, "select") || strings.EqualFold(word, "with")):
+			opened, given = true, true
 		default:
 			pending--
 		}
 	}
 }
 
+// names reports whether token i says that what follows is a credential.
+func (r *lexicalReader) names(i int) bool {
+	word := r.word(i)
+	return isCredentialName(strings.Trim(word, `"`)) || strings.EqualFold(word, "connection") || r.identifiedBy(i)
+}
+
+// identifiedBy is for other databases' CREATE USER x IDENTIFIED BY 'y'.
+func (r *lexicalReader) identifiedBy(i int) bool {
+	return strings.EqualFold(r.word(i), "by") && strings.EqualFold(r.word(i-1), "identified")
+}
+
 // bare marks the name that stands where the value of a credential would, token i being the credential's
 // name: everything up to white space, for a password without quotes is any number of tokens. What is
 // called or qualified is code, and so are keywords after names that may be columns'.
 func (r *lexicalReader) bare(i int) {
-	password := strings.EqualFold(r.word(i), "password")
+	password := strings.EqualFold(r.word(i), "password") || r.identifiedBy(i)
 	i++
 	assigned := false
 	for n := 0; n < 2 && i < len(r.tokens); n++ {

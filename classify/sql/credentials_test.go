@@ -86,7 +86,12 @@ func TestCredentials(t *testing.T) {
 		`SELECT 'ALTER ROLE bob PASSWORD ' || 'hunter2' || ' x'`,
 		`SELECT format('ALTER ROLE bob PASSWORD %L', 'hunter2'), format('%s', 'x')`,
 		`SELECT concat('x', 'password=', 'hunter2')`,
+		`SELECT coalesce(password, 'hunter2'), starts_with(u.token, 'hunter3'), coalesce(name, 'x') FROM u`,
+		`SELECT CASE password WHEN 'hunter2' THEN 'x' END FROM u`,
+		`CALL set_password('hunter1', 'hunter2')`,
 		// Kept in a definition.
+		`CREATE TABLE n (name, password) AS SELECT 'x', 'hunter2'`,
+		`CREATE MATERIALIZED VIEW n (password) AS VALUES ('hunter2')`,
 		`CREATE TABLE t (name text DEFAULT 'x', password text DEFAULT 'hunter2')`,
 		`ALTER TABLE t ADD COLUMN api_key text NOT NULL DEFAULT 'hunter2'::text`,
 		`ALTER TABLE t ALTER COLUMN password SET DEFAULT 'hunter2', ALTER COLUMN name SET DEFAULT 'x'`,
@@ -106,6 +111,9 @@ func TestCredentials(t *testing.T) {
 		`DO $$BEGIN EXECUTE 'ALTER ROLE bob PASSWORD ' || quote_literal('hunter2'); END$$`,
 		`DO $$BEGIN EXECUTE 'UPDATE users SET password = $1hunter' USING 'hunter2'; PERFORM f('x'); END$$`,
 		`DO $$BEGIN IF password = given THEN PERFORM f(token); END IF; END$$`,
+		`DO $$DECLARE pw text DEFAULT 'hunter2'; BEGIN EXECUTE format('ALTER ROLE hunter PASSWORD %L', pw); END$$`,
+		`DO $$BEGIN INSERT INTO users(name, password) SELECT v, w FROM (VALUES ('hunter1', 'hunter2')) t(v, w); PERFORM 'x'; END$$`,
+		`CREATE FUNCTION f() RETURNS void AS 'BEGIN EXECUTE format(''ALTER ROLE x PASSWORD %L'', ''hunter2''); END' LANGUAGE plpgsql`,
 		// Not parsed: from the tokens, or without them.
 		`ALTER USER bob PASWORD PASSWORD 'hunter2' 'hunter3'`,
 		`CREATE USER bob SECRET PASSWORD = 'hunter2', name = 'hunter3'`,
@@ -116,6 +124,9 @@ func TestCredentials(t *testing.T) {
 		`ALTER ROLE bob PASSWORD "hunter2"`,
 		`ALTER ROLE bob PASSWORD U&"hunter\0032"`,
 		`ALTER ROLE bob PASSWORD = hunter2`,
+		`CREATE USER bob IDENTIFIED BY hunter2`,
+		`CREATE USER bob IDENTIFIED BY "hunter2" WITH 'hunter3'`,
+		`SET PASSWORD FOR bob = 'hunter2'`,
 		`ALTER ROLE bob PASSWORD hunter2 VALID UNTIL 'hunter`,
 		`ALTER ROLE bob PASSWORD "hunter2`,
 		`UPDATE users SET password = hunter2 name = 'x'`,
@@ -256,6 +267,34 @@ func TestSecretNames(t *testing.T) {
 	}
 	if r := Classify(`SELECT `+token+` FROM t`, normal, nil); !r.Effects.Has(countersign.Unknown) {
 		t.Error("a token as a name: ", r.Effects)
+	}
+}
+
+// COPY TO says of its table that every row leaves, and where to when that is the server's host.
+func TestCopyEvidence(t *testing.T) {
+	for text, want := range map[string]string{
+		"COPY t TO STDOUT":               "read,export reads every row of t and copies them out",
+		"COPY t (a) TO STDOUT":           "read,export reads every row of t and copies them out",
+		"COPY (SELECT 1 FROM t) TO '/x'": "read,export COPY TO moves data out in bulk",
+		"COPY t TO '/x'":                 "execute,export COPY uses a file on the server's host",
+		"COPY t TO PROGRAM 'x'":          "execute,export COPY runs a program on the server's host",
+	} {
+		list, words, _ := strings.Cut(want, " ")
+		var effects countersign.Effects
+		for _, name := range strings.Split(list, ",") {
+			e, err := countersign.ParseEffect(name)
+			if err != nil {
+				t.Fatal(err)
+			}
+			effects |= e
+		}
+		found := false
+		for _, ev := range Classify(text, normal, nil).Why {
+			found = found || ev.Why.String() == words && ev.Effect == effects
+		}
+		if !found {
+			t.Errorf("%s: no %q", text, want)
+		}
 	}
 }
 

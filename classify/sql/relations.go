@@ -49,7 +49,7 @@ func (w *walker) useRelation(kind string, n *pg.RangeVar, e countersign.Effects)
 	case countersign.Destroy:
 		w.effect(e, sanitize.Format("drops %s", shown))
 	case countersign.Read | countersign.Export:
-		w.effect(e, sanitize.Format("reads %s whole and sends it out", shown))
+		w.effect(e, sanitize.Format("reads every row of %s and copies them out", shown))
 	default:
 		w.effect(e, sanitize.Format("changes %s", shown))
 	}

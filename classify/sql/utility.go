@@ -148,6 +148,7 @@ func (w *walker) fetchStmt(n *pg.FetchStmt) {
 }
 
 func (w *walker) createTableAsStmt(n *pg.CreateTableAsStmt) {
+	w.aliasCredentials(n.GetInto().GetColNames(), n.Query)
 	switch n.Objtype {
 	case pg.ObjectType_OBJECT_TABLE:
 		w.tag("CREATE TABLE AS", n)
