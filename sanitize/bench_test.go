@@ -86,7 +86,7 @@ var adversarial = []string{
 	"<password>", "<password>a", "\\", "\\u0041", "%41", "%", "4111-", "4111 ", "4111 1111 1111 1111 ", "1234567890123456 ", "+1 ", "+1", "(415) ",
 	"$1$", "$2b$", "AKIAFAKEFAKEFAKEFAKE ", "YWJj", "YWJjYWJjYWJjYWJj/", "YWJjYWJjYWJjYWJj-", "6162636465", "'", "''", "\"", "$$", "$a", "$a$", "/*", "*/", "--", "E'\\",
 	"name: password value: ", "password: |\n", "password: |\n  x\n", "[email]", "[email", "GB29", "GB29 NWBK ", "' \"", "password='''", "?sig=", "(", "((", "crypt(",
-	"a'b", "password=a)", "insert into t(password) values(", ",", "x, ", "'a'\n", "a=b\\", "password=[", "token: [a,", "\n", " ", "\t\n ",
+	"a'b", "password=a)", "insert into t(password) values(", "select ", "select '", "insert into t(password) values('a') ", ",", "x, ", "'a'\n", "a=b\\", "password=[", "token: [a,", "\n", " ", "\t\n ",
 }
 
 // TestLinearTime gives four times the input of every adversarial pattern: the time must be about four

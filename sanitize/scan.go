@@ -63,6 +63,7 @@ type scanner struct {
 	urlTo     int // and in the URL-safe one
 	tries     int // decodings begun in that run
 	jsonSpent int // bytes of embedded JSON that were read in vain
+	sqlTo     int // the end of what was read as a statement
 	phoneTo   int // a number before this follows a word for a telephone
 	command   string
 	pending   position // {"name": "DB_PASSWORD", "value": …}
@@ -241,6 +242,13 @@ func (c *scanner) hint(i, end int) {
 	switch lower(w[0]) {
 	case 'p', 'b', 's':
 		c.keyword(i, end)
+	}
+	switch w[0] {
+	case 'i', 'I', 's', 'S', 'u', 'U', 'w', 'W':
+		switch w {
+		case "insert", "select", "update", "with", "INSERT", "SELECT", "UPDATE", "WITH", "Insert", "Select", "Update", "With":
+			c.statement(i)
+		}
 	}
 	switch w[0] {
 	case 'm', 'c', 's', 'r':

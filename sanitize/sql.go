@@ -17,6 +17,27 @@ type sqlScanner struct {
 	shell  bool // the literal being looked at is a command line
 	last   literalAt
 	inner  scanner // for what is inside a literal or between literals
+	open   bool    // the text ends inside a literal or comment
+	odd    bool    // something begins as no statement does
+	// positionsOnly looks for credential positions and for nothing else.
+	positionsOnly bool
+}
+
+// maxEmbedded is how much of a text is read as the statement that a word in it seems to begin.
+const maxEmbedded = 64 << 10
+
+// statement looks for literals in credential positions in the statement that seems to begin at i: in a
+// log, or in a literal whose content is run elsewhere.
+func (c *scanner) statement(i int) {
+	if c.mode&^inView != 0 || i < c.sqlTo {
+		return
+	}
+	c.sqlTo = min(len(c.t), i+maxEmbedded)
+	sub := sqlScanner{t: c.t[i:c.sqlTo], positionsOnly: true}
+	sub.run()
+	for _, f := range sub.out {
+		c.found(f.Start+i, f.End+i, f.Kind, f.value)
+	}
 }
 
 // literalAt is the last literal, for 'x' = password.
@@ -25,31 +46,61 @@ type literalAt struct {
 	content string
 }
 
-// sqlFindings returns what SQL replaces in t. Where the text ends inside a literal or comment, no parser
-// would accept it, and everything that Text would replace goes too.
+// sqlFindings returns what SQL replaces in t. Where the text ends inside a literal or comment, or begins
+// as no statement does, no parser would accept it, and everything that Text would replace goes too.
 func (s *Sanitizer) sqlFindings(t string) []finding {
-	found, whole := scanSQL(t, s.strict, maxBodies)
-	if !whole {
-		found = append(found, s.textFindings(t)...)
+	c := sqlScanner{t: t, strict: s.strict, bodies: maxBodies}
+	c.run()
+	if c.open || c.odd {
+		c.out = append(c.out, s.textFindings(t)...)
 	}
-	return found
+	return c.out
 }
 
 // scanSQL reports with the findings whether every literal and comment has an end.
 func scanSQL(t string, strict bool, bodies int) (found []finding, whole bool) {
 	c := sqlScanner{t: t, strict: strict, bodies: bodies}
-	whole = true
-	lex := sqlLexer{t: t}
+	c.run()
+	return c.out, !c.open
+}
+
+func (c *sqlScanner) run() {
+	lex := sqlLexer{t: c.t}
+	begins := true
 	for {
 		tok := lex.next()
 		if tok.kind == sqlEnd {
 			break
 		}
-		whole = whole && !tok.open
+		c.open = c.open || tok.open
+		switch {
+		case tok.kind == sqlComment:
+		case tok.kind == sqlOther && c.t[tok.start] == ';':
+			begins = c.pos.depth <= 0
+		case begins:
+			begins = false
+			c.odd = c.odd || !beginsStatement(c.t[tok.start:tok.end])
+		}
 		c.token(&tok)
 	}
-	c.flush(len(t))
-	return c.out, whole
+	c.flush(len(c.t))
+}
+
+// statementWords begin the statements of PostgreSQL's grammar.
+var statementWords = func() map[string]bool {
+	all := map[string]bool{"(": true}
+	for _, w := range strings.Fields(`abort alter analyse analyze begin call checkpoint close cluster comment commit copy create
+		deallocate declare delete discard do drop end execute explain fetch grant import insert listen load lock merge move notify
+		prepare reassign refresh reindex release reset return revoke rollback savepoint security select set show start table
+		truncate unlisten update vacuum values with`) {
+		all[w] = true
+	}
+	return all
+}()
+
+func beginsStatement(w string) bool {
+	var buf [maxKeyword]byte
+	return len(w) <= maxKeyword && statementWords[string(lowered(w, &buf))]
 }
 
 func (c *sqlScanner) token(tok *sqlToken) {
@@ -101,6 +152,9 @@ func (c *sqlScanner) name(w string, quoted bool) {
 // comment looks inside a comment, between the marks of comments nested in it, so that every comment
 // still ends where it did.
 func (c *sqlScanner) comment(tok *sqlToken) {
+	if c.positionsOnly {
+		return
+	}
 	body := c.t[tok.bodyStart:tok.bodyEnd]
 	if c.strict {
 		if text := strings.TrimSpace(body); text != "" && !isPlaceholder(text) {
@@ -154,7 +208,9 @@ func (c *sqlScanner) literal(tok *sqlToken) {
 	c.last = literalAt{*tok, content}
 	switch {
 	case content == "" || isPlaceholder(content):
-	case c.credential(tok, content, col):
+	case c.positionsOnly && wordBefore(c.t, tok.start):
+		return // an apostrophe: the password's
+	case c.credential(tok, content, col), c.positionsOnly:
 		return
 	case body && !c.body && c.bodies > 0:
 		c.program(tok, content, &v)
@@ -191,8 +247,9 @@ func (c *sqlScanner) credential(tok *sqlToken, content string, col column) bool 
 
 // whole replaces a literal by one that holds nothing but a placeholder.
 func (c *sqlScanner) whole(tok *sqlToken, kind Kind, value string) {
-	if tok.open {
-		c.found(tok.bodyStart, tok.end, kind, value, formPlain)
+	if tok.open || c.positionsOnly {
+		// What is around may be no statement, and need not become one.
+		c.found(tok.bodyStart, tok.bodyEnd, kind, value, formPlain)
 		return
 	}
 	c.found(tok.start, tok.end, kind, value, formSQL)
@@ -282,6 +339,9 @@ func (c *sqlScanner) quotedName(tok *sqlToken) {
 		content = v.text
 	}
 	c.name(content, true)
+	if c.positionsOnly {
+		return
+	}
 	for _, f := range c.inner.scan(content, 0, maxViews) {
 		if !f.Kind.Personal() {
 			c.found(tok.start, tok.end, f.Kind, content, formIdent)
@@ -301,7 +361,7 @@ func (c *sqlScanner) number(tok *sqlToken) {
 	structural := c.pos.structural(text)
 	c.pos.number(sqlNumber)
 	switch {
-	case structural:
+	case structural, c.positionsOnly:
 	case !col.position.none() && !col.weak:
 		c.found(tok.start, tok.end, col.kind, text, formSQL)
 	case col.personal != "" && isPersonal(col.personal, text):
@@ -313,7 +373,7 @@ func (c *sqlScanner) number(tok *sqlToken) {
 
 // flush looks at the code up to end.
 func (c *sqlScanner) flush(end int) {
-	if c.code < end {
+	if c.code < end && !c.positionsOnly {
 		for _, f := range codeGap(&c.inner, c.t, c.code, end) {
 			if f.form != formSQL || f.Kind.Personal() {
 				c.out = append(c.out, f)
