@@ -43,12 +43,6 @@ func (f *reader) header() (typ byte, size int, ok bool, err error) {
 // maxWireLen is the largest length a frame may announce; it is PostgreSQL's own.
 const maxWireLen = 1 << 30
 
-// complete reports whether a whole frame has arrived.
-func (f *reader) complete() bool {
-	_, size, ok, err := f.header()
-	return err != nil || ok && f.w-f.r >= size
-}
-
 // fill reads once. It makes room first, and grows the buffer only when it is full of one frame's bytes,
 // so memory follows what has arrived, never what was announced.
 func (f *reader) fill() error {
