@@ -70,9 +70,9 @@ func (f fate) String() string {
 	case fateCommitted:
 		return "What it changed has been COMMITTED."
 	case fateRolledBack:
-		return "What it changed has been rolled back."
+		return "What it changed is rolled back."
 	case fatePartly:
-		return "What it changed before its COMMIT has been committed, the rest has been rolled back."
+		return "What it changed before its COMMIT has been committed, the rest is rolled back."
 	default:
 		return ""
 	}
