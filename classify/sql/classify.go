@@ -105,6 +105,7 @@ func (w *walker) statement(n *pg.Node) Statement {
 		w.effect(countersign.Unknown, sanitize.Const("the statement is not understood"))
 	}
 	w.addAssumptions()
+	w.session.credentials.allParameters(n)
 	st.CredentialParams = w.session.credentials.paramNumbers(params)
 	st.Facts.Statements = 1
 	st.Facts.CatalogOnly = !st.Effects.Privileged() && !w.userData

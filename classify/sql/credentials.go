@@ -22,6 +22,8 @@ type credentials struct {
 	bodies   []int32 // where a literal starts that holds code
 	words    []int32 // where the value of SET starts, which may be a name
 	params   []int32
+	looked   int                     // messages looked at by then
+	all      bool                    // that were too many: every literal and parameter counts
 	whole    map[*pg.SelectStmt]bool // every text in these was taken
 }
 
@@ -51,9 +53,38 @@ func isCredentialName(name string) bool {
 	return false
 }
 
+// maxCredentialLooks is how many messages are looked at for the literals in credential positions: one
+// position may hold others.
+const maxCredentialLooks = 1_000_000
+
+func (c *credentials) look() bool {
+	c.looked++
+	c.all = c.all || c.looked > maxCredentialLooks
+	return !c.all
+}
+
+// allParameters takes the parameters of a statement when every one counts.
+func (c *credentials) allParameters(n *pg.Node) {
+	if !c.all {
+		return
+	}
+	find(n, func(m any) bool {
+		if p, ok := m.(*pg.ParamRef); ok {
+			c.params = append(c.params, p.Number)
+		}
+		return false
+	})
+}
+
 // credential marks every constant and parameter in n.
 func (w *walker) credential(n *pg.Node) {
+	if w.session.credentials.all {
+		return
+	}
 	find(n, func(m any) bool {
+		if !w.session.credentials.look() {
+			return true
+		}
 		switch m := m.(type) {
 		case *pg.A_Const:
 			if _, ok := m.Val.(*pg.A_Const_Boolval); m.Val != nil && !ok {
@@ -61,8 +92,6 @@ func (w *walker) credential(n *pg.Node) {
 			}
 		case *pg.ParamRef:
 			w.session.credentials.params = append(w.session.credentials.params, m.Number)
-		case *pg.SubLink:
-			return false
 		}
 		return false
 	})
@@ -214,7 +243,7 @@ func (w *walker) alterSubscription(n *pg.AlterSubscriptionStmt) {
 
 // spans turns what was collected into spans of text, sorted, each once.
 func (c *credentials) spans(text string) []sanitize.Span {
-	if len(c.literals) == 0 && len(c.bodies) == 0 && len(c.words) == 0 {
+	if len(c.literals) == 0 && len(c.bodies) == 0 && len(c.words) == 0 && !c.all {
 		return nil
 	}
 	scan, err := pg.Scan(text)
@@ -231,6 +260,14 @@ func (c *credentials) spans(text string) []sanitize.Span {
 		return nil
 	}
 	var spans []sanitize.Span
+	if c.all {
+		for _, t := range scan.Tokens {
+			if isLiteral(t.Token) {
+				spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
+			}
+		}
+		return spans
+	}
 	for _, start := range c.literals {
 		if t := at(start); t != nil {
 			spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})

@@ -82,6 +82,9 @@ func (w *walker) texts(parts ...any) {
 		c.whole = map[*pg.SelectStmt]bool{}
 	}
 	found := func(m any) bool {
+		if !c.look() {
+			return true
+		}
 		switch m := m.(type) {
 		case *pg.A_Const:
 			if m.GetSval() != nil {

@@ -5,6 +5,7 @@ import (
 	"slices"
 	"strings"
 	"testing"
+	"time"
 
 	"github.com/countersign-dev/countersign"
 )
@@ -306,6 +307,29 @@ func TestProgramNames(t *testing.T) {
 	} {
 		if got := program(command); got != want {
 			t.Errorf("%q: %q, want %q", command, got, want)
+		}
+	}
+}
+
+// Positions inside positions take no time that grows with their product: beyond a limit every literal and
+// parameter counts.
+func TestNestedCredentials(t *testing.T) {
+	list := strings.Repeat("'hunter2',", 20_000) + "$1"
+	text := strings.Repeat("SELECT (", 100) + "SELECT " + list + strings.Repeat(") AS password", 100) + ", 'x', $2"
+	start := time.Now()
+	r := Classify(text, normal, nil)
+	if took := time.Since(start); took > 20*time.Second {
+		t.Errorf("took %v", took)
+	}
+	if !r.Parsed || len(r.Credentials) != 20_001 || !slices.Equal(r.CredentialParams, []int{1, 2}) || !slices.Equal(r.Statements[0].CredentialParams, []int{1, 2}) {
+		t.Errorf("%t, %d literals, parameters %v", r.Parsed, len(r.Credentials), r.CredentialParams)
+	}
+	list = strings.Repeat("1,", 20_000) + "1"
+	for _, relation := range []string{"pg_settings", "pg_roles"} {
+		text := strings.Repeat("SELECT oid, (", 100) + "SELECT " + list + strings.Repeat(") FROM "+relation, 100)
+		text = strings.ReplaceAll(text, "oid", map[string]string{"pg_settings": "name", "pg_roles": "rolname"}[relation])
+		if r := Classify(text, normal, nil); !r.Effects.Has(countersign.Secret) {
+			t.Errorf("%s: %s", relation, r.Effects)
 		}
 	}
 }

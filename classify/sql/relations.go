@@ -161,7 +161,7 @@ var harmlessSettingColumns = map[string]bool{
 // plainSettings returns the pg_settings in n's FROM when n reads it alone, and either only columns
 // that show no values or only rows that the WHERE names and that hold no secret. Drivers and
 // administration tools do this at every connect.
-func plainSettings(n *pg.SelectStmt) *pg.RangeVar {
+func (w *walker) plainSettings(n *pg.SelectStmt) *pg.RangeVar {
 	if len(n.FromClause) != 1 {
 		return nil
 	}
@@ -174,6 +174,9 @@ func plainSettings(n *pg.SelectStmt) *pg.RangeVar {
 		return r
 	}
 	bad := find(&pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: n}}, func(m any) bool {
+		if w.looked++; w.looked > maxLooked {
+			return true
+		}
 		switch m := m.(type) {
 		case *pg.ColumnRef:
 			names, ok := parts(m.Fields)

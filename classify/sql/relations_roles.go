@@ -6,8 +6,8 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
-// maxLooked is how many messages of one statement hidesSettings looks at: queries inside one another are
-// looked at once for each.
+// maxLooked is how many messages of one statement hidesSettings and plainSettings look at: queries inside
+// one another are looked at once for each.
 const maxLooked = 1_000_000
 
 // hidesSettings reports whether the query that reads r, pg_roles or pg_user, names the columns it shows,

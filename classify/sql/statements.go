@@ -18,7 +18,7 @@ func (w *walker) selectStmt(n *pg.SelectStmt) {
 	}
 	w.ctx.values = nil
 	w.with(n.WithClause)
-	w.ctx.plainCatalog = plainSettings(n)
+	w.ctx.plainCatalog = w.plainSettings(n)
 	w.ctx.query = n
 	if n == w.root {
 		w.st.Tag, w.st.ReturnsRows = "SELECT", true

@@ -86,7 +86,7 @@ type walker struct {
 	evidence  map[countersign.Evidence]bool
 	userData  bool // something besides system catalogs and constants is read
 	selectsTo bool // SELECT INTO
-	looked    int  // messages that hidesSettings looked at
+	looked    int  // messages that hidesSettings and plainSettings looked at
 	assumed   bool // unqualified names were taken for pg_catalog's
 	plain     bool // relations were taken for plain tables
 
