@@ -27,6 +27,7 @@ type conn struct {
 	client net.Conn
 	in     reader // from the client
 	taken  int    // of the front's memory, for the message being read
+	kept   int    // of the front's memory, for prepared statements and portals
 	up     *upstream
 	back   reader // from the server
 	toUp   []byte // for the server; door.go
@@ -159,6 +160,7 @@ func (c *conn) serve(ctx context.Context) {
 	err := c.run(ctx)
 	c.front.memory.give(c.taken)
 	close(closed)
+	defer func() { c.front.memory.give(c.kept) }() // once finish has dropped what there was
 	c.front.cancels.remove(c.key)
 	c.finish(err)
 }

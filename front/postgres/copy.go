@@ -246,8 +246,7 @@ func (c *conn) runCopyQuery(ctx context.Context, s *statement, a *countersign.Ac
 	c.expect(expected{kind: expectQuery, stmt: s, permit: p})
 	c.cancelling.running()
 	defer c.cancelling.idle()
-	delete(c.statements, "")
-	c.dropPortal("", c.portals[""])
+	c.dropUnnamed()
 	if err := c.drain(ctx); err != nil {
 		return err
 	}

@@ -21,6 +21,7 @@ type portal struct {
 	done    bool  // it has run to its end
 	ran     bool  // an Execute was forwarded
 	fetched bool  // a FETCH or MOVE of SQL was
+	kept    int   // bytes taken for it
 	seq     int   // when it was bound, among cursors and portals
 	settled bool  // its outcome is among those awaiting, or recorded
 	rows    int64 // of the parts fetched so far
@@ -71,12 +72,18 @@ func (c *conn) parse(ctx context.Context, frame []byte) error {
 	}
 	s := *known
 	s.types = m.types
+	size := len(frame) + len(s.text) + len(s.shown.String())
+	if err := c.keep(size); err != nil {
+		return c.refuse(ctx, err)
+	}
+	s.kept = size
 	s.frame = bytes.Clone(frame)
 	a := c.action(&s, nil)
 	if !s.understood || c.sess.Judge(a).Verdict == countersign.Deny {
 		// Not understood: held already, since the server's analysis runs code. Denied: this records the refusal.
 		p, err := c.admit(ctx, a, &s)
 		if err != nil {
+			c.release(&s.kept)
 			return c.refuse(ctx, err)
 		}
 		s.permit, s.signed = p, a
@@ -122,11 +129,20 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 		return c.refuse(ctx, own(codeResultLimit, sanitize.Const("too many portals"),
 			sanitize.Format("a connection keeps %s at most", sanitize.Int(maxPortals)), sanitize.Const("close some")))
 	}
+	po := &portal{stmt: s, generation: c.generation, names: c.names}
+	if err := c.keep(len(frame) + s.kept); err != nil {
+		return c.refuse(ctx, err)
+	}
+	po.kept = len(frame) + s.kept // the portal keeps the statement, too
+	defer func() {
+		if po.seq == 0 { // it was not opened
+			c.release(&po.kept)
+		}
+	}()
 	// From here on the bytes are the gateway's own copy: what is judged is what is forwarded (P3).
 	frame = bytes.Clone(frame)
 	m, _ = decodeBind(frame[headerLen:])
 	s.typeParams(m.params)
-	po := &portal{stmt: s, generation: c.generation, names: c.names}
 	if st := s.single(); st != nil && st.Copy == sql.CopyFromClient {
 		return c.bindCopy(ctx, name, po, frame)
 	}
@@ -519,7 +535,7 @@ func (c *conn) undo(e *expected) {
 		if e.stmt == nil || e.own {
 			return
 		}
-		e.stmt.finishUnused()
+		c.forget(e.stmt)
 		if c.statements[e.name] == e.stmt {
 			c.restoreStatement(e)
 		}
@@ -557,6 +573,7 @@ func (c *conn) dropPortal(name string, p *portal) {
 		delete(c.portals, name)
 	}
 	p.dropped = true
+	c.release(&p.kept)
 	if p.permit == nil || p.settled || p.owed > 0 {
 		return
 	}

@@ -20,7 +20,10 @@ type Limits struct {
 	Message int
 	// CopySpool is how much incoming COPY data of one connection is kept to be part of the digest: 16 MiB.
 	CopySpool int
-	// Memory is what large messages and spools of all connections may take together: 512 MiB.
+	// Kept is what the prepared statements and portals of one connection may take: 128 MiB.
+	Kept int
+	// Memory is what large messages, spools, prepared statements and portals of all connections may take
+	// together: 512 MiB.
 	Memory int64
 	// FailedHandshakes is how many failed handshakes an address may make in a row: 30, and one more every 2 s.
 	// IPv6 addresses count by their /64 network.
@@ -34,6 +37,7 @@ func (l Limits) withDefaults() Limits {
 	set(&l.Handshake, 10*time.Second)
 	set(&l.Message, 64<<20)
 	set(&l.CopySpool, 16<<20)
+	set(&l.Kept, 128<<20)
 	set(&l.Memory, 512<<20)
 	set(&l.FailedHandshakes, 30)
 	set(&l.HoldMax, time.Hour)
@@ -69,6 +73,9 @@ func (b *budget) take(n int) bool {
 	b.used.Add(int64(-n))
 	return false
 }
+
+// owe takes what is in use already, be it more than there is.
+func (b *budget) owe(n int) { b.used.Add(int64(n)) }
 
 func (b *budget) give(n int) { b.used.Add(int64(-n)) }
 

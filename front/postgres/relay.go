@@ -350,6 +350,9 @@ func (c *conn) answer(typ byte, body []byte) (keep bool, err error) {
 			if e.taken { // what the gateway knows of the session is not true
 				return false, upstreamError(errUpstreamWords)
 			}
+			if !e.own {
+				c.forget(e.before)
+			}
 			c.pop()
 			return keep, nil
 		}
@@ -360,6 +363,7 @@ func (c *conn) answer(typ byte, body []byte) (keep bool, err error) {
 		}
 	case expectClose:
 		if typ == msgCloseComplete {
+			c.forget(e.before)
 			c.pop()
 			return keep, nil
 		}

@@ -41,6 +41,9 @@ func (c *conn) simple(ctx context.Context, frame []byte) error {
 	if err := c.checkNames(s); err != nil {
 		return c.refuseSimple(ctx, err)
 	}
+	if s.prepares() && !c.roomToKeep(len(s.text)) {
+		return c.refuseSimple(ctx, c.errKept())
+	}
 	if s.splits() {
 		return c.refuseSimple(ctx, own(codeUnsupported, sanitize.Const("a query string that changes data on both sides of a COMMIT cannot be recorded as one action"),
 			sanitize.Clean{}, sanitize.Const("send the transactions as query strings of their own")))
@@ -73,8 +76,7 @@ func (c *conn) runQuery(ctx context.Context, s *statement, a *countersign.Action
 	c.expect(expected{kind: expectQuery, stmt: s, permit: p})
 	c.cancelling.running()
 	defer c.cancelling.idle()
-	delete(c.statements, "") // a query string drops the unnamed statement and portal
-	c.dropPortal("", c.portals[""])
+	c.dropUnnamed()
 	if err := c.drain(ctx); err != nil {
 		return err
 	}

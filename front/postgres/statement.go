@@ -32,6 +32,7 @@ type statement struct {
 	signed *countersign.Action // what permit is for
 	// frame is the Parse as it was forwarded; nil when SQL PREPARE made the statement.
 	frame []byte
+	kept  int // bytes taken for it
 	// doubt: code that cannot be seen ran since, and may have put another statement under the name.
 	doubt bool
 }
@@ -376,19 +377,26 @@ func (c *conn) remember(e *expected, st *sql.Statement) {
 	case st.Prepare != "":
 		s := preparedBySQL(e.stmt, st)
 		s.path = c.state.path
+		s.kept = len(s.text)
+		c.kept += s.kept
+		c.front.memory.owe(s.kept)
+		c.forget(c.statements[st.Prepare])
 		c.statements[st.Prepare] = s
 	case st.DiscardAll:
-		for name := range c.statements {
+		for name, s := range c.statements {
 			if name != "" {
+				c.forget(s)
 				delete(c.statements, name)
 			}
 		}
 		if st.Tag == "DISCARD ALL" {
+			c.forget(c.statements[""])
 			clear(c.statements)
 			clear(c.cursors)
 			c.state.sets, c.state.context, c.state.pathStale = nil, nil, true
 		}
 	case st.Deallocate != "":
+		c.forget(c.statements[st.Deallocate])
 		delete(c.statements, st.Deallocate)
 	}
 	if st.Declares != "" && e.permit != nil {
