@@ -118,7 +118,7 @@ func TestAuthenticationFailsInOneWay(t *testing.T) {
 	if got := say("anyone at all", agentToken, "shop/"+r.database); got != "let in" {
 		t.Error(got)
 	}
-	if got := say(r.role, agentToken, "shop/nosuchdatabase"); !strings.Contains(got, "3D000") {
+	if got := say(r.role, agentToken, "shop/nosuchdatabase"); !strings.Contains(got, "FATAL"+codeBadAuth) {
 		t.Error(got)
 	}
 }
