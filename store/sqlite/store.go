@@ -6,8 +6,13 @@
 // store opens, or a new log begins and says so (P8). One goroutine writes; it gathers what waits into
 // one commit, and the events of a commit into one row.
 //
+// Whoever can write the data folder, but has no keys, cannot make the gateway sign an event that it did not
+// record, run what nobody signed, or judge by another policy: rows carry a MAC under a key outside that folder, and
+// a start compares the requests that are open with the trail.
+//
 // It does not promise to notice that an older copy was put back when the checkpoints outside were put
-// back, or lost, with it.
+// back, or lost, with it; nor that a row of its own was put back while it runs, which the trail shows to its
+// verifier. The counts behind caps and the search index are not guarded so.
 package sqlite
 
 import (
