@@ -46,7 +46,7 @@ func checkRandom(t *testing.T, raw string) {
 	t.Helper()
 	token := "ghp" + "_" + rep("Planted7Here", 3)
 	for _, s := range []*sanitize.Sanitizer{plain, keyed, strict} {
-		if clean := checkText(t, s, s.Text, raw); s != strict && clean == "[text]" && len(raw) > 64 {
+		if clean := checkText(t, s, s.Text, raw); s != strict && strings.Trim(clean, `"`) == "[text]" && len(raw) > 64 {
 			t.Errorf("given up on %q", raw) // fails closed, but a matcher finds its own placeholder
 		}
 		checkText(t, s, func(raw string) sanitize.Clean { return s.SQL(raw, nil) }, raw)

@@ -167,7 +167,7 @@ func (s *Sanitizer) repaired(raw string, first []finding, rest form, find finder
 
 // maxRounds is how often a result is looked at again. Each round makes a result in which more is replaced;
 // a text that still has findings then was made to, and is replaced whole.
-const maxRounds = 8
+const maxRounds = 16
 
 // settle replaces what find finds until it finds nothing in the result, so that sanitizing the result
 // again changes nothing. It returns the findings as spans of raw.
@@ -189,7 +189,11 @@ func (s *Sanitizer) settle(raw string, found []finding, find finder) (string, []
 		found = merge(found)
 		text, edits = s.apply(raw, found)
 	}
-	return "[" + string(StrictText) + "]", []finding{{Span: Span{0, len(raw), StrictText}}}
+	all := finding{Span: Span{0, len(raw), StrictText}}
+	if jsonText(raw) {
+		all.form = formJSON
+	}
+	return all.form.write(s.placeholder(StrictText, raw)), []finding{all}
 }
 
 // merge orders findings and unites those that overlap: the kind is that of the larger, or of equal ones

@@ -89,6 +89,7 @@ func TestCredentialPositions(t *testing.T) {
 		{`password: correct-horse`, `password: [password]`},
 		{`password: correct-horse battery staple`, `password: [password]`},
 		{`login password=correct-horse user=bob`, `login password=[password] user=bob`},
+		{`password = crypt('correct-horse', gen_salt('bf'))`, `password = crypt('[password]', gen_salt('[password]'))`},
 		{`"password": "correct-horse"`, `"password": "[password]"`},
 		{`'passwd': 'correct-horse',`, `'passwd': '[password]',`},
 		{`{"password":"correct-horse","n":1}`, `{"password":"[password]","n":1}`},

@@ -230,11 +230,40 @@ func (c *scanner) value(v int, k key, p position, colon bool) {
 		c.authorization(v, k, p, colon)
 		return
 	}
+	if call := run(t, v, maxName, &flagName); call > v && call < len(t) && t[call] == '(' {
+		if open, _ := openQuote(t, call+1); open != "" {
+			c.arguments(call+1, p)
+			return
+		}
+	}
 	if p.weak && !c.believable(t[v:wordEnd(t, v, maxWeak)], k, colon) {
 		return
 	}
 	c.secret(v, unquotedEnd(t, v, k, colon, p.kind == Cookie), p)
 }
+
+// arguments records the strings among the arguments of a call that begin at i: password = crypt('x', salt).
+func (c *scanner) arguments(i int, p position) {
+	t := c.t
+	depth, end := 1, min(len(t), i+maxArguments)
+	for i < end && depth > 0 && t[i] != '\n' {
+		switch t[i] {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		case '"', '\'', '\\', '`':
+			if open, start := openQuote(t, i); open != "" {
+				stop := closeQuote(t, start, open)
+				c.secret(start, stop, p)
+				i = run(t, stop, len(open), &backslash)
+			}
+		}
+		i++
+	}
+}
+
+const maxArguments = 1024
 
 // maxWeak is how much of a value under a weak name is looked at to believe or reject it.
 const maxWeak = 128
