@@ -633,14 +633,18 @@ func TestNothingReadableAtRest(t *testing.T) {
 				if e.IsDir() {
 					continue
 				}
+				info, gone := e.Info()
 				data, err := os.ReadFile(filepath.Join(dir, e.Name()))
-				must(t, err)
+				if errors.Is(gone, fs.ErrNotExist) || errors.Is(err, fs.ErrNotExist) {
+					continue // the search index's journal comes and goes
+				}
+				must(t, errors.Join(gone, err))
 				for _, secret := range [][]byte{c.Insert.Record.Nonce, c.Insert.Canonical} {
 					if strings.Contains(string(data), string(secret)) || strings.Contains(string(data), hex.EncodeToString(secret)) {
 						t.Errorf("%s holds %q", e.Name(), secret)
 					}
 				}
-				if info, err := e.Info(); err != nil || filepath.Dir(dir) == f.keys && info.Mode().Perm() != 0o600 {
+				if filepath.Dir(dir) == f.keys && info.Mode().Perm() != 0o600 {
 					t.Errorf("%s has mode %v, %v", e.Name(), info.Mode(), err)
 				}
 			}
