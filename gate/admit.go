@@ -32,10 +32,10 @@ func (s *Session) effective(a *countersign.Action, p countersign.Principal) *cou
 	}
 	if s.block.id != "" {
 		b.Facts.InTransaction = true
-		b.Context = append(slices.Clone(b.Context), countersign.Setting{Name: "block", Value: countersign.Raw(s.block.id)})
+		b.Context = append(slices.Clone(b.Context), countersign.Setting{Name: contextBlock, Value: countersign.Raw(s.block.id)})
 		sort.Slice(b.Context, func(i, j int) bool { return b.Context[i].Name < b.Context[j].Name })
 	}
-	if s.g.exports.n.Load() > 0 && s.g.exports.has(b.Canonical(p), s.g.store.Now()) {
+	if s.g.exports.n.Load() > 0 && s.g.exports.has(anywhere(a, p), s.g.store.Now()) {
 		b.Effects |= countersign.Export
 		b.Why = append(slices.Clone(b.Why), countersign.Evidence{
 			Effect: countersign.Export,
@@ -43,6 +43,23 @@ func (s *Session) effective(a *countersign.Action, p countersign.Principal) *cou
 		})
 	}
 	return &b
+}
+
+// The parts of the context that name a transaction block: the gate's name of it, and a front's ContextTransaction.
+const (
+	contextBlock = "block"
+	// ContextTransaction is the setting under which a front binds what ran before in the same block.
+	ContextTransaction = "transaction"
+)
+
+// anywhere is the canonical form of a, whatever transaction block it runs in: run again in the next block, it
+// is the same action to the memory of exports.
+func anywhere(a *countersign.Action, p countersign.Principal) []byte {
+	b := *a
+	b.Context = slices.DeleteFunc(slices.Clone(a.Context), func(s countersign.Setting) bool {
+		return s.Name == contextBlock || s.Name == ContextTransaction
+	})
+	return b.Canonical(p)
 }
 
 // Admit returns a Permit if a may run now: allowed by policy, or signed and claimed. Otherwise it returns

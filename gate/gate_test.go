@@ -339,6 +339,7 @@ func TestRowLimitThenExport(t *testing.T) {
 	w := gatetest.New(t, gatetest.Options{})
 	s := w.Session(gatetest.Agent("deploy-bot"))
 	a := gatetest.Action("SELECT * FROM customers", countersign.Read)
+	s.BeginBlock() // the memory of what was cut off outlives the block it ran in
 	p, err := s.Admit(ctx, a, gate.Hold{})
 	if err != nil {
 		t.Fatal(err)
@@ -352,6 +353,7 @@ func TestRowLimitThenExport(t *testing.T) {
 		t.Fatalf("row 101: %v", err)
 	}
 	p.Finish(gate.Outcome{State: approval.Failed, Rows: 100})
+	s.EndBlock(gate.RolledBack)
 
 	got := admit(s, gatetest.Action("SELECT * FROM customers", countersign.Read), time.Minute)
 	rec := w.Pending(1)[0]

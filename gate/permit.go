@@ -95,7 +95,8 @@ func (p *Permit) Count(rows, bytes int64) error {
 		p.over = !p.s.g.usage.take(key, rows, bytes, *l, p.s.g.store.Now())
 	}
 	if p.over {
-		p.s.g.exports.remember(p.canonical(), p.s.g.store.Now())
+		who, _ := p.s.who(p.s.g.active.Load())
+		p.s.g.exports.remember(anywhere(p.a, who), p.s.g.store.Now())
 		return p.limitError()
 	}
 	p.rows += rows
@@ -121,12 +122,6 @@ func (p *Permit) limitError() error {
 		Detail:  sanitize.Format("policy allows %s", sanitize.Join(", ", parts...)),
 		Hint:    sanitize.Const("narrow the query with WHERE or LIMIT; or run it again unchanged to ask for an export of the whole result"),
 	}
-}
-
-// canonical is the form of the action that its rerun will have, when the block and its statements are the same.
-func (p *Permit) canonical() []byte {
-	who, _ := p.s.who(p.s.g.active.Load())
-	return p.a.Canonical(who)
 }
 
 // Outcome is how an action ended.

@@ -8,6 +8,7 @@ import (
 
 	"github.com/countersign-dev/countersign"
 	"github.com/countersign-dev/countersign/classify/sql"
+	"github.com/countersign-dev/countersign/gate"
 )
 
 // settings are changes of session settings, by lower-case name. A value of this type is never altered:
@@ -152,7 +153,7 @@ func (c *conn) bound() []countersign.Setting {
 			}
 		}
 		slices.SortFunc(list, func(a, b countersign.Setting) int { return strings.Compare(a.Name, b.Name) })
-		s.context = append(list, countersign.Setting{Name: "transaction", Value: countersign.Raw("none")})
+		s.context = append(list, countersign.Setting{Name: gate.ContextTransaction, Value: countersign.Raw("none")})
 	}
 	if !c.block.open {
 		return s.context // shared: nobody alters an action's context
