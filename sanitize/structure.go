@@ -159,7 +159,7 @@ func keyBefore(t string, i int) (key, bool) {
 		i--
 	}
 	end := runBack(t, i, maxGap, &blank)
-	if end > 0 && t[end-1] == ']' {
+	if end > 1 && t[end-1] == ']' && quoteChars[t[end-2]] {
 		end-- // params["password"] = …
 	}
 	k := key{end: end}

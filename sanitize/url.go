@@ -78,14 +78,16 @@ func (c *scanner) userinfoEnd(start int) int {
 // it looks made by a machine.
 func (c *scanner) password(start, at int) {
 	t := c.t
-	if isPlaceholder(t[start:at]) {
-		return
+	replaced := false
+	for i := start; i < at; i++ {
+		if end := placeholderAt(t, i); end > 0 {
+			replaced, i = true, end-1
+		} else if t[i] == ':' {
+			c.urlSecret(i+1, at, position{kind: Password})
+			return
+		}
 	}
-	if colon := strings.IndexByte(t[start:at], ':'); colon >= 0 {
-		c.urlSecret(start+colon+1, at, position{kind: Password})
-		return
-	}
-	if at-start >= 16 && mixed(t[start:at]) && allIn(t[start:at], &dashed) {
+	if !replaced && at-start >= 16 && mixed(t[start:at]) && allIn(t[start:at], &dashed) {
 		c.urlSecret(start, at, position{kind: Token})
 	}
 }
