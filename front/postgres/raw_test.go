@@ -111,7 +111,7 @@ func (r *raw) until(typ byte) []message {
 func (r *raw) quiet() []message {
 	var list []message
 	for {
-		m, err := r.read(150 * time.Millisecond)
+		m, err := r.read(400 * time.Millisecond)
 		if err != nil {
 			if err == io.EOF {
 				list = append(list, message{'!', []byte("closed")})
