@@ -46,6 +46,19 @@ func admit(s *gate.Session, a *countersign.Action, max time.Duration) <-chan res
 	return ch
 }
 
+// approved asks for a through s without waiting, has ben sign, and returns the request, whose grant nobody has used.
+func approved(t *testing.T, w *gatetest.World, s *gate.Session, a *countersign.Action) countersign.RequestID {
+	t.Helper()
+	if _, err := s.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
+		t.Fatal(err)
+	}
+	id := w.Pending(1)[0].Request.ID
+	if err := w.Sign("ben", id, approval.Approve); err != nil {
+		t.Fatal(err)
+	}
+	return id
+}
+
 func story(t *testing.T, w *gatetest.World, q trail.Query) []string {
 	t.Helper()
 	w.Gate.Close() // everything noted is in the store's queue, and Commit keeps the order
@@ -146,12 +159,7 @@ func TestGrantIsForTheSameBytesParametersAndContext(t *testing.T) {
 	signed := gatetest.Action("UPDATE orders SET n = $1", countersign.Write)
 	signed.Params = []countersign.Param{{Type: 23, Value: countersign.Raw("1")}}
 	signed.Context = []countersign.Setting{{Name: "search_path", Value: countersign.Raw("public")}}
-	if _, err := s.Admit(ctx, signed, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
-		t.Fatal(err)
-	}
-	if err := w.Sign("ben", w.Pending(1)[0].Request.ID, approval.Approve); err != nil {
-		t.Fatal(err)
-	}
+	approved(t, w, s, signed)
 	for name, alter := range map[string]func(a *countersign.Action){
 		"bytes":          func(a *countersign.Action) { a.Text = countersign.Raw("UPDATE orders SET n = $1 ") },
 		"parameter":      func(a *countersign.Action) { a.Params = []countersign.Param{{Type: 23, Value: countersign.Raw("2")}} },
@@ -185,12 +193,7 @@ func TestOneGrantClaimedConcurrently(t *testing.T) {
 	other := w.Replica(gatetest.Options{Gate: func(o *gate.Options) { o.PendingPerAgent = 1 }})
 	first := w.Session(gatetest.Agent("deploy-bot"))
 	a := gatetest.Action("UPDATE orders", countersign.Write)
-	if _, err := first.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
-		t.Fatal(err)
-	}
-	if err := w.Sign("ben", w.Pending(1)[0].Request.ID, approval.Approve); err != nil {
-		t.Fatal(err)
-	}
+	approved(t, w, first, a)
 	const claimers, each = 100, 20
 	var claimed atomic.Int64
 	var wg sync.WaitGroup
@@ -262,12 +265,7 @@ func TestApprovalUnusedLapses(t *testing.T) {
 	w := gatetest.New(t, gatetest.Options{})
 	s := w.Session(gatetest.Agent("deploy-bot"))
 	a := gatetest.Action("UPDATE orders", countersign.Write)
-	if _, err := s.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
-		t.Fatal(err)
-	}
-	if err := w.Sign("ben", w.Pending(1)[0].Request.ID, approval.Approve); err != nil {
-		t.Fatal(err)
-	}
+	approved(t, w, s, a)
 	w.Clock.Advance(16 * time.Minute)
 	if _, err := s.Admit(ctx, a, gate.Hold{}); err == nil {
 		t.Error("claimed 16 minutes after approval")
@@ -412,13 +410,7 @@ func TestRequestEndsWithItsBlock(t *testing.T) {
 	s := w.Session(gatetest.Agent("deploy-bot"))
 	s.BeginBlock()
 	a := gatetest.Action("UPDATE orders", countersign.Write)
-	if _, err := s.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
-		t.Fatal(err)
-	}
-	id := w.Pending(1)[0].Request.ID
-	if err := w.Sign("ben", id, approval.Approve); err != nil {
-		t.Fatal(err)
-	}
+	id := approved(t, w, s, a)
 	s.EndBlock(gate.RolledBack)
 	rec, _ := w.Store.Request(ctx, id)
 	if rec.Request.State != approval.Lapsed {
@@ -457,13 +449,7 @@ func TestReviewerWhoLeftNoLongerCounts(t *testing.T) {
 	w := gatetest.New(t, gatetest.Options{})
 	s := w.Session(gatetest.Agent("deploy-bot"))
 	a := gatetest.Action("UPDATE orders", countersign.Write)
-	if _, err := s.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
-		t.Fatal(err)
-	}
-	id := w.Pending(1)[0].Request.ID
-	if err := w.Sign("ben", id, approval.Approve); err != nil {
-		t.Fatal(err)
-	}
+	id := approved(t, w, s, a)
 	d := gatetest.Directory()
 	d.Persons[1].Groups = nil
 	w.SetDirectory(d)
@@ -480,12 +466,7 @@ func TestStaleReplicaRevokesNothing(t *testing.T) {
 	w := gatetest.New(t, gatetest.Options{})
 	s := w.Session(gatetest.Agent("deploy-bot"))
 	a := gatetest.Action("UPDATE orders", countersign.Write)
-	if _, err := s.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
-		t.Fatal(err)
-	}
-	if err := w.Sign("ben", w.Pending(1)[0].Request.ID, approval.Approve); err != nil {
-		t.Fatal(err)
-	}
+	approved(t, w, s, a)
 	without := gatetest.Directory()
 	without.Persons[1].Groups = nil
 	w.SetDirectory(without)
@@ -527,12 +508,7 @@ func TestStaleReplicaClaimsNothing(t *testing.T) {
 		t.Fatal(err)
 	}
 	a := gatetest.Action("UPDATE orders", countersign.Write)
-	if _, err := s.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
-		t.Fatal(err)
-	}
-	if err := w.Sign("ben", w.Pending(1)[0].Request.ID, approval.Approve); err != nil {
-		t.Fatal(err)
-	}
+	approved(t, w, s, a)
 	w.SetPolicy("version: 1\nrules:\n  - name: nothing\n    match: {any_effect: [write]}\n    then: {deny: true, reason: closed}\n")
 	if p, err := s.Admit(ctx, a, gate.Hold{}); err == nil {
 		t.Errorf("a replica that knew the old policy claimed %s", p.Request())
@@ -546,12 +522,7 @@ func TestGrantIsForItsOwnBlock(t *testing.T) {
 	one, other := w.Session(gatetest.Agent("deploy-bot")), w.Session(gatetest.Agent("deploy-bot"))
 	one.BeginBlock()
 	other.BeginBlock()
-	if _, err := one.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
-		t.Fatal(err)
-	}
-	if err := w.Sign("ben", w.Pending(1)[0].Request.ID, approval.Approve); err != nil {
-		t.Fatal(err)
-	}
+	approved(t, w, one, a)
 	if p, err := other.Admit(ctx, a, gate.Hold{}); err == nil {
 		t.Errorf("another block claimed %s", p.Request())
 	}
@@ -592,13 +563,7 @@ func TestIntentOfEarlierBootBecomesUnknown(t *testing.T) {
 	w := gatetest.New(t, gatetest.Options{Dir: dir})
 	s := w.Session(gatetest.Agent("deploy-bot"))
 	a := gatetest.Action("UPDATE orders", countersign.Write)
-	if _, err := s.Admit(ctx, a, gate.Hold{}); kindOf(t, err) != countersign.ErrPending {
-		t.Fatal(err)
-	}
-	id := w.Pending(1)[0].Request.ID
-	if err := w.Sign("ben", id, approval.Approve); err != nil {
-		t.Fatal(err)
-	}
+	id := approved(t, w, s, a)
 	if _, err := s.Admit(ctx, a, gate.Hold{}); err != nil {
 		t.Fatal(err)
 	}
