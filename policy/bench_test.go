@@ -68,6 +68,30 @@ func BenchmarkDecide(b *testing.B) {
 	}
 }
 
+// BenchmarkDecideAllowedRead is an agent's query under a policy of three rules, as the end-to-end measurement has it.
+func BenchmarkDecideAllowedRead(b *testing.B) {
+	s := load(b, policy.Features{}, `version: 1
+rules:
+  - name: agents-read
+    match: {principal: {kind: agent}, resource: {env: prod}, effects: [read, session]}
+    then: {allow: true}
+  - name: agents-export
+    match: {principal: {groups: [exporters]}, resource: {env: prod}, effects: [read, export]}
+    then: {allow: true}
+  - name: changes
+    match: {resource: {env: prod}, any_effect: [write, delete]}
+    then: {review: [{count: 1, groups: [resource.reviewers]}]}
+`)
+	in := policy.Input{Principal: bot, Resource: prod, Effects: countersign.Read, Facts: &countersign.Facts{Statements: 1}, Objects: objects("pgbench_accounts")}
+	if d := s.Decide(in); d.Verdict != countersign.Allow {
+		b.Fatalf("%+v", d)
+	}
+	b.ReportAllocs()
+	for b.Loop() {
+		s.Decide(in)
+	}
+}
+
 func BenchmarkDecideOnANewResource(b *testing.B) {
 	s, res := ruleSet(b, 50), *prod
 	in := policy.Input{Principal: reader, Resource: &res, Effects: countersign.Read, Facts: rows(1)}

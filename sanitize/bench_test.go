@@ -64,8 +64,38 @@ func BenchmarkSQL(b *testing.B) {
 	bench(b, strings.Split(string(data), ";\n"), func(t string) { keyed.SQL(t, nil) })
 }
 
+const selectStatement = "SELECT abalance FROM pgbench_accounts WHERE aid = 4711;"
+
 func BenchmarkSQLSelect(b *testing.B) {
-	bench(b, []string{"SELECT abalance FROM pgbench_accounts WHERE aid = 4711;"}, func(t string) { keyed.SQL(t, nil) })
+	bench(b, []string{selectStatement}, func(t string) { keyed.SQL(t, nil) })
+}
+
+// ormStatements are what object mappers send: a page of a list, a row by its key with what belongs to it, an insert.
+var ormStatements = map[string]string{
+	"page":   `SELECT "orders"."id", "orders"."customer_id", "orders"."state", "orders"."total", "orders"."created_at" FROM "orders" WHERE "orders"."state" = 'open' AND "orders"."created_at" > '2024-01-15 09:30:00.000000' ORDER BY "orders"."created_at" DESC LIMIT 20 OFFSET 40`,
+	"join":   `SELECT t0_.id AS id_0, t0_.name AS name_1, t0_.email AS email_2, t0_.status AS status_3, t1_.id AS id_4, t1_.street AS street_5, t1_.city AS city_6, t1_.postal_code AS postal_code_7, t2_.id AS id_8, t2_.total_amount AS total_amount_9, t2_.currency AS currency_10, t2_.placed_at AS placed_at_11 FROM customers t0_ LEFT JOIN addresses t1_ ON t0_.id = t1_.customer_id AND t1_.kind = 'billing' INNER JOIN purchases t2_ ON t0_.id = t2_.customer_id WHERE t0_.tenant_id = 17 AND t0_.status IN ('active', 'trial', 'past_due') AND t2_.placed_at >= '2024-01-01' AND (t2_.total_amount > 100.50 OR t1_.city = 'Wien') ORDER BY t2_.placed_at DESC, t0_.id ASC LIMIT 50 /* controller='customers',action='index',traceparent='00-0af7651916cd43dd8448eb211c80319c-b7ad6b7169203331-01' */`,
+	"insert": `INSERT INTO "audit_entries" ("account_id", "subject_type", "subject_id", "verb", "payload", "created_at", "updated_at") VALUES (4711, 'Invoice', 99812, 'update', '{"state":["draft","sent"],"due_on":["2024-02-01","2024-03-01"],"lines":3}', '2024-01-15 09:30:00.123456', '2024-01-15 09:30:00.123456') RETURNING "id"`,
+}
+
+func BenchmarkSQLORM(b *testing.B) {
+	for name, text := range ormStatements {
+		b.Run(name, func(b *testing.B) { bench(b, []string{text}, func(t string) { keyed.SQL(t, nil) }) })
+	}
+}
+
+func BenchmarkInCode(b *testing.B) {
+	b.Run("select", func(b *testing.B) { bench(b, []string{selectStatement}, func(t string) { keyed.InCode(t) }) })
+	for name, text := range ormStatements {
+		b.Run(name, func(b *testing.B) { bench(b, []string{text}, func(t string) { keyed.InCode(t) }) })
+	}
+}
+
+// BenchmarkValue is a parameter as it is shown.
+func BenchmarkValue(b *testing.B) {
+	b.ReportAllocs()
+	for b.Loop() {
+		sink = keyed.Value("", "4711")
+	}
 }
 
 func BenchmarkSQLInsert1000(b *testing.B) {
