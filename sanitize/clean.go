@@ -37,7 +37,10 @@ func Const(text constant) Clean { return Clean{string(text)} }
 func Int(n int64) Clean { return Clean{strconv.FormatInt(n, 10)} }
 
 // Hex returns b, a digest or random identifier, in lower-case hexadecimal.
-func Hex(b []byte) Clean { return Clean{hex.EncodeToString(b)} }
+func Hex(b []byte) Clean {
+	var buf [64]byte // room for a digest, so that the text is all that is allocated
+	return Clean{string(hex.AppendEncode(buf[:0], b))}
+}
 
 // Time returns t in UTC as RFC 3339 with microseconds.
 func Time(t time.Time) Clean { return Clean{t.UTC().Format("2006-01-02T15:04:05.000000Z")} }
@@ -47,7 +50,15 @@ func Duration(d time.Duration) Clean { return Clean{d.Round(time.Millisecond).St
 
 // Join puts sep between parts.
 func Join(sep constant, parts ...Clean) Clean {
+	if len(parts) == 1 {
+		return parts[0]
+	}
+	size := len(sep) * len(parts)
+	for _, p := range parts {
+		size += len(p.s)
+	}
 	var b strings.Builder
+	b.Grow(size)
 	for i, p := range parts {
 		if i > 0 {
 			b.WriteString(string(sep))
@@ -60,16 +71,22 @@ func Join(sep constant, parts ...Clean) Clean {
 // Format replaces each %s in format by the next argument. It panics when their numbers differ, which
 // the tests of the caller find.
 func Format(format constant, args ...Clean) Clean {
-	pieces := strings.Split(string(format), "%s")
-	if len(pieces) != len(args)+1 {
-		panic("sanitize: Format: " + strconv.Itoa(len(pieces)-1) + " places for " + strconv.Itoa(len(args)) + " arguments")
+	rest := string(format)
+	if places := strings.Count(rest, "%s"); places != len(args) {
+		panic("sanitize: Format: " + strconv.Itoa(places) + " places for " + strconv.Itoa(len(args)) + " arguments")
+	}
+	size := len(rest)
+	for _, a := range args {
+		size += len(a.s)
 	}
 	var b strings.Builder
-	for i, p := range pieces {
-		b.WriteString(p)
-		if i < len(args) {
-			b.WriteString(args[i].s)
-		}
+	b.Grow(size)
+	for _, a := range args {
+		before, after, _ := strings.Cut(rest, "%s")
+		b.WriteString(before)
+		b.WriteString(a.s)
+		rest = after
 	}
+	b.WriteString(rest)
 	return Clean{b.String()}
 }

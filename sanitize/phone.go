@@ -6,7 +6,11 @@ import "strings"
 const phoneReach = 24
 
 func isPhoneWord(w string) bool {
-	switch strings.ToLower(w) {
+	var buf [maxKeyword]byte
+	if len(w) > maxKeyword {
+		return false
+	}
+	switch string(lowered(w, &buf)) {
 	case "phone", "tel", "telephone", "mobile", "fax", "whatsapp", "msisdn", "telefon", "mobil":
 		return true
 	default:

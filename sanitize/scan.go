@@ -1,6 +1,9 @@
 package sanitize
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // mode says what of a text is looked at.
 type mode uint8
@@ -107,9 +110,19 @@ var classOf = func() (c [256]uint8) {
 
 // scan returns the findings in t, unordered, perhaps overlapping.
 func scan(t string, m mode, views int) []finding {
-	var c scanner
-	return c.scan(t, m, views)
+	if len(t) < minText {
+		return nil
+	}
+	c := scanners.Get().(*scanner)
+	found := c.scan(t, m, views)
+	*c = scanner{}
+	scanners.Put(c)
+	return found
 }
+
+// scanners are used again: one is needed for every name and value, and is too large to be made each time. None
+// holds on to a text.
+var scanners = sync.Pool{New: func() any { return new(scanner) }}
 
 // scan is the function of that name on a scanner that is used again.
 func (c *scanner) scan(t string, m mode, views int) []finding {

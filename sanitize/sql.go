@@ -1,6 +1,9 @@
 package sanitize
 
-import "strings"
+import (
+	"strings"
+	"sync"
+)
 
 // maxBodies is how deep the texts of programs may nest: DO inside the body of a function.
 const maxBodies = 4
@@ -49,20 +52,27 @@ type literalAt struct {
 // sqlFindings returns what SQL replaces in t. Where the text ends inside a literal or comment, or begins
 // as no statement does, no parser would accept it, and everything that Text would replace goes too.
 func (s *Sanitizer) sqlFindings(t string) []finding {
-	c := sqlScanner{t: t, strict: s.strict, bodies: maxBodies}
-	c.run()
-	if c.open || c.odd {
-		c.out = append(c.out, s.textFindings(t)...)
+	found, whole, odd := scanSQL(t, s.strict, maxBodies)
+	if !whole || odd {
+		found = append(found, s.textFindings(t)...)
 	}
-	return c.out
+	return found
 }
 
-// scanSQL reports with the findings whether every literal and comment has an end.
-func scanSQL(t string, strict bool, bodies int) (found []finding, whole bool) {
-	c := sqlScanner{t: t, strict: strict, bodies: bodies}
+// scanSQL reports with the findings whether every literal and comment has an end, and whether something
+// begins as no statement does.
+func scanSQL(t string, strict bool, bodies int) (found []finding, whole, odd bool) {
+	c := sqlScanners.Get().(*sqlScanner)
+	*c = sqlScanner{t: t, strict: strict, bodies: bodies}
 	c.run()
-	return c.out, !c.open
+	found, whole, odd = c.out, !c.open, c.odd
+	*c = sqlScanner{}
+	sqlScanners.Put(c)
+	return found, whole, odd
 }
+
+// sqlScanners are used again, as scanners are.
+var sqlScanners = sync.Pool{New: func() any { return new(sqlScanner) }}
 
 func (c *sqlScanner) run() {
 	lex := sqlLexer{t: c.t}
@@ -307,7 +317,7 @@ func (c *sqlScanner) program(tok *sqlToken, content string, v *view) {
 	var found []finding
 	whole := false
 	if !foreignLanguage(c.t) {
-		found, whole = scanSQL(content, c.strict, c.bodies-1)
+		found, whole, _ = scanSQL(content, c.strict, c.bodies-1)
 	}
 	if !whole {
 		found = append(found, scan(content, literalsOnly, maxViews)...)
@@ -333,11 +343,7 @@ func foreignLanguage(t string) bool {
 // quotedName looks at a quoted name, whose secrets are replaced and whose personal data are not: names are
 // chosen by administrators, and a reviewer must see to whom a GRANT goes.
 func (c *sqlScanner) quotedName(tok *sqlToken) {
-	content := c.t[tok.bodyStart:tok.bodyEnd]
-	if !tok.plain(c.t) {
-		v := tok.decode(c.t)
-		content = v.text
-	}
+	content := tok.content(c.t)
 	c.name(content, true)
 	if c.positionsOnly {
 		return
@@ -374,7 +380,7 @@ func (c *sqlScanner) number(tok *sqlToken) {
 // flush looks at the code up to end.
 func (c *sqlScanner) flush(end int) {
 	if c.code < end && !c.positionsOnly {
-		for _, f := range codeGap(&c.inner, c.t, c.code, end) {
+		for _, f := range inGap(c.inner.scan(c.t[c.code:end], codeOnly, 0), c.t, c.code, end) {
 			if f.form != formSQL || f.Kind.Personal() {
 				c.out = append(c.out, f)
 			}
@@ -383,10 +389,9 @@ func (c *sqlScanner) flush(end int) {
 	c.code = end
 }
 
-// codeGap returns what detectors know in the code t[a:b]. A number stays a literal; what else there is
-// becomes a quoted name.
-func codeGap(inner *scanner, t string, a, b int) []finding {
-	found := inner.scan(t[a:b], codeOnly, 0)
+// inGap makes what detectors found in the code t[a:b] findings in t. A number stays a literal; what else
+// there is becomes a quoted name.
+func inGap(found []finding, t string, a, b int) []finding {
 	out := found[:0]
 	for _, f := range found {
 		f.Start += a
@@ -424,8 +429,7 @@ func codeFindings(t string) []finding {
 			return found
 		}
 		if tok.kind == sqlQuoted {
-			v := tok.decode(t)
-			for _, f := range scan(v.text, 0, maxViews) {
+			for _, f := range scan(tok.content(t), 0, maxViews) {
 				f.Start, f.End = tok.start, tok.end
 				found = append(found, f)
 			}
@@ -436,7 +440,7 @@ func codeFindings(t string) []finding {
 // gapNames returns what is found in the code t[a:b], but not its numbers: they are literals.
 func gapNames(t string, a, b int) []finding {
 	var found []finding
-	for _, f := range codeGap(&scanner{}, t, a, b) {
+	for _, f := range inGap(scan(t[a:b], codeOnly, 0), t, a, b) {
 		if !f.Kind.Personal() {
 			found = append(found, f)
 		}

@@ -366,6 +366,15 @@ func (b *viewBuilder) unicodeEscape(t string, i int) int {
 	return i + 1
 }
 
+// content returns what a literal or quoted name says.
+func (tok *sqlToken) content(t string) string {
+	if tok.plain(t) {
+		return t[tok.bodyStart:tok.bodyEnd]
+	}
+	v := tok.decode(t)
+	return v.text
+}
+
 // plain reports whether the token's content is its own decoded form.
 func (tok *sqlToken) plain(t string) bool {
 	if tok.dollar {

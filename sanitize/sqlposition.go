@@ -128,8 +128,8 @@ func (p *sqlPositions) name(w string, quoted bool) (reverse column) {
 	return column{}
 }
 
-// maxKeyword is the length of the longest keyword that matters here.
-const maxKeyword = 16
+// maxKeyword is the length of the longest keyword or function that matters here.
+const maxKeyword = 24
 
 // lowered writes w in lower case.
 func lowered(w string, buf *[maxKeyword]byte) []byte {
@@ -240,21 +240,25 @@ func (p *sqlPositions) other(b byte) {
 
 func (p *sqlPositions) open(b byte) {
 	p.depth++
-	w := strings.ToLower(p.word)
+	var buf [maxKeyword]byte
+	var w []byte // of a longer one nothing is known
+	if len(p.word) <= maxKeyword {
+		w = lowered(p.word, &buf)
+	}
 	if p.last == sqlIdent && b == '(' {
 		p.key = column{}
 		switch {
-		case passwordFunctions[w] && p.callAt == 0:
+		case passwordFunctions[string(w)] && p.callAt == 0:
 			p.callAt = p.depth
-		case typeWords[w]:
+		case typeWords[string(w)]:
 			p.typeAt = p.depth
-		case w == "in":
+		case string(w) == "in":
 			p.list, p.listAt = true, p.depth
 		}
 	}
 	r := &p.rows
 	switch {
-	case r.state == rowTable && b == '(' && (!r.set || w == "set"):
+	case r.state == rowTable && b == '(' && (!r.set || string(w) == "set"):
 		r.state, r.listAt = rowList, p.depth
 	case r.state == rowAfter && r.set && b == '(':
 		r.state, r.rowAt, r.column = rowValues, p.depth, 0
@@ -347,8 +351,11 @@ const maxCount = 4 // digits
 // count.
 func (p *sqlPositions) structural(number string) bool {
 	if p.last == sqlIdent || p.op == '-' {
-		if long, ok := countWords[strings.ToLower(p.word)]; ok {
-			return long || len(number) <= maxCount
+		var buf [maxKeyword]byte
+		if len(p.word) <= maxKeyword {
+			if long, ok := countWords[string(lowered(p.word, &buf))]; ok {
+				return long || len(number) <= maxCount
+			}
 		}
 	}
 	return len(number) <= maxCount && (p.typeAt > 0 && p.depth == p.typeAt || p.op == '[' || p.op == ':')

@@ -249,7 +249,7 @@ func (c *scanner) base64(a, b int) bool {
 	if b-a < minBase64 || c.tries >= maxTries {
 		return false
 	}
-	if head, ok := decodeBase64(c.t[a : a+minBase64]); !ok || head == "" {
+	if !startsBase64(c.t[a : a+minBase64]) {
 		return false
 	}
 	c.tries++
@@ -312,6 +312,18 @@ func (c *scanner) holds(plain string, a, b int) bool {
 	c.found(a, b, first.Kind, value)
 	c.i = max(c.i, b)
 	return true
+}
+
+// startsBase64 reports whether head, minBase64 bytes, decodes as the whole must. Most words are passed over here.
+func startsBase64(head string) bool {
+	var src, plain [minBase64]byte
+	copy(src[:], head)
+	enc := base64.RawStdEncoding
+	if strings.ContainsAny(head, "-_") {
+		enc = base64.RawURLEncoding
+	}
+	n, err := enc.Decode(plain[:], src[:])
+	return err == nil && textIn(plain[:n])
 }
 
 // decodeBase64 decodes standard or URL-safe base64 without padding, when it decodes to text.
