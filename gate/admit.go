@@ -24,8 +24,12 @@ func (act *active) decide(p *countersign.Principal, r *countersign.Resource, a *
 }
 
 // effective returns a as the gate judges and binds it: with the block it runs in, unknown when nothing is
-// known of it, and an export when its result has passed a limit before.
-func (s *Session) effective(a *countersign.Action, p countersign.Principal) *countersign.Action {
+// known of it, and an export when its result has passed a limit before. It is a itself where that changes nothing.
+func (s *Session) effective(a *countersign.Action, p *countersign.Principal) *countersign.Action {
+	export := s.g.exports.n.Load() > 0 && s.g.exports.has(anywhere(a, *p), s.g.store.Now())
+	if a.Effects != 0 && s.block.id == "" && !export {
+		return a
+	}
 	b := *a
 	if b.Effects == 0 {
 		b.Effects = countersign.Unknown
@@ -35,7 +39,7 @@ func (s *Session) effective(a *countersign.Action, p countersign.Principal) *cou
 		b.Context = append(slices.Clone(b.Context), countersign.Setting{Name: contextBlock, Value: countersign.Raw(s.block.id)})
 		sort.Slice(b.Context, func(i, j int) bool { return b.Context[i].Name < b.Context[j].Name })
 	}
-	if s.g.exports.n.Load() > 0 && s.g.exports.has(anywhere(a, p), s.g.store.Now()) {
+	if export {
 		b.Effects |= countersign.Export
 		b.Why = append(slices.Clone(b.Why), countersign.Evidence{
 			Effect: countersign.Export,
@@ -67,7 +71,8 @@ func anywhere(a *countersign.Action, p countersign.Principal) []byte {
 // ErrUnavailable. A privileged action's intent is durable when Admit returns (P6); that of an action with
 // the effects read and session only is durable when the Permit's Durable returns.
 //
-// When ctx ends, the wait ends, not the request, and nothing is claimed for a client that has gone.
+// When ctx ends, the wait ends, not the request, and nothing is claimed for a client that has gone. The Permit
+// keeps a, which must not be changed any more.
 func (s *Session) Admit(ctx context.Context, a *countersign.Action, h Hold) (*Permit, error) {
 	for range judgements {
 		if err := s.Err(); err != nil {
@@ -79,15 +84,15 @@ func (s *Session) Admit(ctx context.Context, a *countersign.Action, h Hold) (*Pe
 			return nil, err
 		}
 		b := s.effective(a, who)
-		d := act.decide(&who, s.resource, b)
+		d := s.decide(act, who, b)
 		var permit *Permit
 		switch d.Verdict {
 		case countersign.Allow:
-			permit, err = s.allow(ctx, act, b, &d)
+			permit, err = s.allow(ctx, act, b, d)
 		case countersign.Confirm, countersign.Review:
-			permit, err = s.held(ctx, who, b, h)
+			permit, err = s.held(ctx, *who, b, h)
 		default:
-			return nil, s.refuse(b, d, s.g.deniedBy(&d))
+			return nil, s.refuse(b, *d, s.g.deniedBy(d))
 		}
 		if !errors.Is(err, ErrConflict) {
 			return permit, err
@@ -117,12 +122,26 @@ func (s *Session) allow(ctx context.Context, act *active, a *countersign.Action,
 		}
 		return p, nil
 	}
-	intent := make(chan error, 1)
-	p.intent = intent
-	if err := s.g.store.Commit(ctx, c, func(_ Receipt, err error) { intent <- err }); err != nil {
+	if p.intent = s.spare; p.intent == nil {
+		p.intent = newAnswer()
+	}
+	s.spare = nil
+	if err := s.g.store.Commit(ctx, c, p.intent.done); err != nil {
 		return nil, unavailable(err)
 	}
 	return p, nil
+}
+
+// answer receives what the store says of one Change.
+type answer struct {
+	err  chan error
+	done func(Receipt, error)
+}
+
+func newAnswer() *answer {
+	w := &answer{err: make(chan error, 1)}
+	w.done = func(_ Receipt, err error) { w.err <- err }
+	return w
 }
 
 func (s *Session) intentEvent(a *countersign.Action, id sanitize.Clean, d *countersign.Decision, rec Record) countersign.Event {
@@ -193,19 +212,19 @@ func (s *Session) submit(ctx context.Context, a *countersign.Action, canonical [
 	if err != nil {
 		return Record{}, err
 	}
-	d := act.decide(&who, s.resource, a)
+	d := act.decide(who, s.resource, a)
 	if d.Verdict != countersign.Review && d.Verdict != countersign.Confirm {
 		return Record{}, ErrConflict // policy has changed since the caller looked
 	}
-	if err := s.deniedBefore(ctx, who, a, d); err != nil {
+	if err := s.deniedBefore(ctx, *who, a, d); err != nil {
 		return Record{}, err
 	}
 	nonce := make([]byte, 32)
 	rand.Read(nonce)
 	now := s.g.store.Now()
-	view := s.view(a, who, d, act, countersign.BindingDigest(nonce, canonical), now)
+	view := s.view(a, *who, d, act, countersign.BindingDigest(nonce, canonical), now)
 	req, err := approval.Open(approval.Opening{
-		ID: view.Request, Resource: s.resource.Name, Requester: who, Digest: view.Digest, View: view.ViewDigest(),
+		ID: view.Request, Resource: s.resource.Name, Requester: *who, Digest: view.Digest, View: view.ViewDigest(),
 		Policy: act.policyDigest, Decision: d, MaxUses: 1,
 	}, act.directory, now)
 	if err != nil {
@@ -223,7 +242,7 @@ func (s *Session) submit(ctx context.Context, a *countersign.Action, canonical [
 		countersign.Field{Name: "needs", Value: needs(req.Seats, req.Confirm)})
 	_, err = s.g.commit(ctx, Change{
 		PolicyRevision: act.policyRevision, DirectoryRevision: act.directoryRevision,
-		Insert: &Insert{Record: rec, Canonical: canonical, Caps: s.g.caps(who)},
+		Insert: &Insert{Record: rec, Canonical: canonical, Caps: s.g.caps(*who)},
 		Events: []countersign.Event{opened},
 	})
 	if errors.Is(err, ErrCap) {
@@ -352,14 +371,14 @@ func (s *Session) claim(ctx context.Context, id countersign.RequestID, a *counte
 		if err != nil {
 			return nil, err
 		}
-		d := act.decide(&who, s.resource, a)
+		d := act.decide(who, s.resource, a)
 		p := &Permit{s: s, a: a, id: newID(actionPrefix), request: id, limits: d.Limits, began: time.Now()}
 		if a.Effects.Has(countersign.Export) {
 			p.limits = countersign.Limits{} // the whole result is what was signed
 		}
 		now := s.g.store.Now()
 		next, _, err := rec.Request.Claim(approval.Claim{
-			Claimer: who, Digest: countersign.BindingDigest(rec.Nonce, canonical), Action: p.Action(), Decision: d,
+			Claimer: *who, Digest: countersign.BindingDigest(rec.Nonce, canonical), Action: p.Action(), Decision: d,
 		}, act.directory, now)
 		if errors.Is(err, approval.ErrSignaturesNoLongerCount) {
 			if conflict := s.g.revoke(ctx, act, rec); errors.Is(conflict, ErrConflict) {

@@ -7,32 +7,32 @@ import (
 	"github.com/countersign-dev/countersign/sanitize"
 )
 
-// fields returns a copy of the session's own fields with room for an action's.
-func (s *Session) fields() []countersign.Field {
-	return append(make([]countersign.Field, 0, len(s.base)+16), s.base...)
+// fields returns a copy of the session's own fields with room for more.
+func (s *Session) fields(more int) []countersign.Field {
+	return append(make([]countersign.Field, 0, len(s.base)+more), s.base...)
 }
 
-// described returns the fields that tell what a is and what was decided of it.
+// described returns the fields that tell what a is and what was decided of it, with room for two more.
 func (s *Session) described(a *countersign.Action, id sanitize.Clean, d *countersign.Decision) []countersign.Field {
-	f := s.fields()
-	add := func(name string, v sanitize.Clean) {
-		if !v.IsZero() {
-			f = append(f, countersign.Field{Name: name, Value: v})
-		}
+	const own, following = 7, 2
+	t := s.telling(a)
+	f := s.fields(own + len(t.fields) + following)
+	f = appendField(f, countersign.FieldAction, id)
+	f = appendField(f, countersign.FieldText, a.Shown)
+	f = append(f, t.fields...)
+	f = appendField(f, countersign.FieldDecision, verdictName(d.Verdict))
+	f = appendField(f, countersign.FieldRules, t.ruleNames(d))
+	f = appendField(f, countersign.FieldReason, a.Justification.Reason)
+	f = appendField(f, countersign.FieldTicket, a.Justification.Ticket)
+	return appendField(f, countersign.FieldRun, a.Justification.Run)
+}
+
+// appendField adds a field that says something.
+func appendField(f []countersign.Field, name string, v sanitize.Clean) []countersign.Field {
+	if v.IsZero() {
+		return f
 	}
-	add(countersign.FieldAction, id)
-	add(countersign.FieldText, a.Shown)
-	add(countersign.FieldEffects, effectNames(a.Effects))
-	add(countersign.FieldObjects, objectNames(a.Objects))
-	add(countersign.FieldFacts, factNames(a.Facts))
-	add(countersign.FieldWhy, evidence(a.Why))
-	add(countersign.FieldShape, sanitize.Name(a.Shape))
-	add(countersign.FieldDecision, verdictName(d.Verdict))
-	add(countersign.FieldRules, names(d.Rules))
-	add(countersign.FieldReason, a.Justification.Reason)
-	add(countersign.FieldTicket, a.Justification.Ticket)
-	add(countersign.FieldRun, a.Justification.Run)
-	return f
+	return append(f, countersign.Field{Name: name, Value: v})
 }
 
 // refused is the event of an action that did not run.
@@ -124,12 +124,16 @@ func factNames(f countersign.Facts) sanitize.Clean {
 			parts = append(parts, name)
 		}
 	}
-	add(f.RowsKnown, sanitize.Format("rows=%s", sanitize.Int(f.Rows)))
+	if f.RowsKnown {
+		add(true, sanitize.Format("rows=%s", sanitize.Int(f.Rows)))
+	}
 	add(f.Unbounded, sanitize.Const("unbounded"))
 	add(f.CatalogOnly, sanitize.Const("catalog_only"))
 	add(f.InTransaction, sanitize.Const("in_transaction"))
 	add(f.DataUnseen, sanitize.Const("data_unseen"))
-	add(f.Statements > 1, sanitize.Format("statements=%s", sanitize.Int(int64(f.Statements))))
+	if f.Statements > 1 {
+		add(true, sanitize.Format("statements=%s", sanitize.Int(int64(f.Statements))))
+	}
 	return sanitize.Join(",", parts...)
 }
 

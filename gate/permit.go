@@ -20,8 +20,8 @@ type Permit struct {
 	limits  countersign.Limits
 	began   time.Time
 
-	intent chan error // receives once, when the intent is durable or has failed; nil when it was awaited
-	failed error      // why the intent is not durable
+	intent *answer // says once whether the intent is durable; nil when it was awaited
+	failed error   // why the intent is not durable
 
 	rows, bytes int64 // counted so far
 	over        bool
@@ -42,8 +42,8 @@ func (p *Permit) Durable(ctx context.Context) error {
 	}
 	// The store always answers, and soon; an answer is awaited even when ctx has ended, so that what is
 	// told agrees with what is recorded.
-	err := <-p.intent
-	p.intent = nil
+	err := <-p.intent.err
+	p.s.spare, p.intent = p.intent, nil
 	if errors.Is(err, ErrConflict) {
 		err = p.judgeAgain(ctx)
 	}
@@ -64,7 +64,7 @@ func (p *Permit) judgeAgain(ctx context.Context) error {
 		if err != nil {
 			return err
 		}
-		d := act.decide(&who, p.s.resource, p.a)
+		d := act.decide(who, p.s.resource, p.a)
 		if d.Verdict != countersign.Allow {
 			return p.s.refuse(p.a, d, p.s.g.deniedBy(&d))
 		}
@@ -95,8 +95,9 @@ func (p *Permit) Count(rows, bytes int64) error {
 		p.over = !p.s.g.usage.take(key, rows, bytes, *l, p.s.g.store.Now())
 	}
 	if p.over {
-		who, _ := p.s.who(p.s.g.active.Load())
-		p.s.g.exports.remember(anywhere(p.a, who), p.s.g.store.Now())
+		if who, err := p.s.who(p.s.g.active.Load()); err == nil {
+			p.s.g.exports.remember(anywhere(p.a, *who), p.s.g.store.Now())
+		}
 		return p.limitError()
 	}
 	p.rows += rows
@@ -153,13 +154,13 @@ func (p *Permit) Finish(o Outcome) {
 }
 
 func (p *Permit) record(state approval.State, o Outcome) {
-	f := []countersign.Field{
-		{Name: countersign.FieldAction, Value: p.id},
-		{Name: countersign.FieldSession, Value: p.s.id},
-		{Name: countersign.FieldPrincipal, Value: p.s.base[0].Value},
-		{Name: countersign.FieldResource, Value: p.s.base[1].Value},
-		{Name: countersign.FieldOutcome, Value: stateName(state)},
-	}
+	const most = 11 // fields
+	f := append(make([]countersign.Field, 0, most),
+		countersign.Field{Name: countersign.FieldAction, Value: p.id},
+		countersign.Field{Name: countersign.FieldSession, Value: p.s.id},
+		countersign.Field{Name: countersign.FieldPrincipal, Value: p.s.base[0].Value},
+		countersign.Field{Name: countersign.FieldResource, Value: p.s.base[1].Value},
+		countersign.Field{Name: countersign.FieldOutcome, Value: stateName(state)})
 	if o.Rows >= 0 {
 		f = append(f, countersign.Field{Name: countersign.FieldRows, Value: sanitize.Int(o.Rows)})
 	}
@@ -218,7 +219,14 @@ func (g *Gate) settle(ctx context.Context, id countersign.RequestID, action coun
 	return ErrConflict
 }
 
-func stateName(s approval.State) sanitize.Clean { return sanitize.Name(string(s)) }
+func stateName(s approval.State) sanitize.Clean {
+	if s == approval.Done {
+		return doneName // nearly always
+	}
+	return sanitize.Name(string(s))
+}
+
+var doneName = sanitize.Name(string(approval.Done))
 
 // Left returns how many rows the limit of the statement still allows, or -1 when it has none. A front
 // uses it to end a result exactly at its limit; Count decides.

@@ -28,8 +28,11 @@ type Session struct {
 	opening   Opening
 	base      []countersign.Field // the fields that every event of the session carries
 	block     block
-	known     countersign.Principal // who the principal is in the directory of revision knownAt
+	known     *countersign.Principal // who the principal is in the directory of revision knownAt; never altered
 	knownAt   uint64
+	tellings  []*telling // the latest, at most tellingsKept
+	told      int        // how many there were
+	spare     *answer    // nobody's, to be used again
 
 	done chan struct{}
 	mu   sync.Mutex
@@ -45,7 +48,7 @@ func (g *Gate) Open(ctx context.Context, p countersign.Principal, r countersign.
 	}
 	s.id = newID(sessionPrefix)
 	s.base = append(s.base, countersign.Field{Name: countersign.FieldSession, Value: s.id})
-	opened := countersign.Event{Type: countersign.SessionOpened, Fields: append(s.fields(),
+	opened := countersign.Event{Type: countersign.SessionOpened, Fields: append(s.fields(2),
 		countersign.Field{Name: "remote", Value: o.Remote},
 		countersign.Field{Name: "client", Value: o.Client},
 	)}
@@ -109,16 +112,16 @@ func (s *Session) admitted(d countersign.Directory) *countersign.Error {
 }
 
 // who returns the principal as act's directory has him now.
-func (s *Session) who(act *active) (countersign.Principal, error) {
+func (s *Session) who(act *active) (*countersign.Principal, error) {
 	if s.knownAt == act.directoryRevision && s.knownAt != 0 {
 		return s.known, nil
 	}
 	now, err := act.directory.Principal(s.principal)
 	if err != nil {
-		return countersign.Principal{}, s.admitted(act.directory)
+		return nil, s.admitted(act.directory)
 	}
-	s.known, s.knownAt = now, act.directoryRevision
-	return now, nil
+	s.known, s.knownAt = &now, act.directoryRevision
+	return s.known, nil
 }
 
 // ID names the session in the trail.
@@ -164,7 +167,7 @@ func (s *Session) Close(end BlockEnd, why sanitize.Clean) {
 	delete(s.g.sessions, s)
 	s.g.mu.Unlock()
 	if !s.id.IsZero() {
-		s.g.note(countersign.Event{Type: countersign.SessionClosed, Fields: append(s.fields(),
+		s.g.note(countersign.Event{Type: countersign.SessionClosed, Fields: append(s.fields(2),
 			countersign.Field{Name: countersign.FieldReason, Value: why})})
 	}
 }
@@ -182,7 +185,7 @@ func (s *Session) Judge(a *countersign.Action) countersign.Decision {
 	if err != nil {
 		return countersign.Decision{Verdict: countersign.Deny, Reason: "the principal is not active in the directory"}
 	}
-	return act.decide(&p, s.resource, s.effective(a, p))
+	return *s.decide(act, p, s.effective(a, p))
 }
 
 // Hold says how a front waits for signatures.
