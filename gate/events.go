@@ -12,11 +12,14 @@ func (s *Session) fields(more int) []countersign.Field {
 	return append(make([]countersign.Field, 0, len(s.base)+more), s.base...)
 }
 
-// described returns the fields that tell what a is and what was decided of it, with room for two more.
+// described returns the fields that tell what a is and what was decided of it.
 func (s *Session) described(a *countersign.Action, id sanitize.Clean, d *countersign.Decision) []countersign.Field {
-	const own, following = 7, 2
 	t := s.telling(a)
-	f := s.fields(own + len(t.fields) + following)
+	more := 4 + len(t.fields)
+	if a.Justification != (countersign.Justification{}) {
+		more += 3
+	}
+	f := s.fields(more)
 	f = appendField(f, countersign.FieldAction, id)
 	f = appendField(f, countersign.FieldText, a.Shown)
 	f = append(f, t.fields...)

@@ -154,8 +154,8 @@ func (p *Permit) Finish(o Outcome) {
 }
 
 func (p *Permit) record(state approval.State, o Outcome) {
-	const most = 11 // fields
-	f := append(make([]countersign.Field, 0, most),
+	const usual = 8 // fields
+	f := append(make([]countersign.Field, 0, usual),
 		countersign.Field{Name: countersign.FieldAction, Value: p.id},
 		countersign.Field{Name: countersign.FieldSession, Value: p.s.id},
 		countersign.Field{Name: countersign.FieldPrincipal, Value: p.s.base[0].Value},
