@@ -61,6 +61,7 @@ type conn struct {
 	recent recentTexts
 
 	cancelling cancelState
+	holding    holding
 	key        cancelKey
 	ended      atomic.Pointer[refuseStartup] // that and why the connection must end; set from any goroutine
 }

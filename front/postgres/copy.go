@@ -97,7 +97,7 @@ func (c *conn) copyIn(ctx context.Context, s *statement, po *portal, frame []byt
 // boundStill makes sure that the Bind that was kept back binds what it would have bound when it came, and
 // reads its names anew: the server looks them up only now (P3).
 func (c *conn) boundStill(ctx context.Context, po *portal) error {
-	m, err := decodeBind(po.bindFrame[headerLen:])
+	m, err := decodeBind(po.bindFrame[headerLen:], nil)
 	if err != nil {
 		return err
 	}

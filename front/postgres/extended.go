@@ -102,7 +102,7 @@ func (c *conn) parse(ctx context.Context, frame []byte) error {
 }
 
 func (c *conn) bind(ctx context.Context, frame []byte) error {
-	m, err := decodeBind(frame[headerLen:])
+	m, err := decodeBind(frame[headerLen:], nil)
 	if err != nil {
 		return c.refuse(ctx, serverError(codeProtocol, "invalid message format"))
 	}
@@ -141,7 +141,7 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	}()
 	// From here on the bytes are the gateway's own copy: what is judged is what is forwarded (P3).
 	frame = bytes.Clone(frame)
-	m, _ = decodeBind(frame[headerLen:])
+	m, _ = decodeBind(frame[headerLen:], m.params)
 	s.typeParams(m.params)
 	if st := s.single(); st != nil && st.Copy == sql.CopyFromClient {
 		return c.bindCopy(ctx, name, po, frame)
@@ -317,8 +317,10 @@ func (c *conn) execute(ctx context.Context, frame []byte) error {
 		return c.copyIn(ctx, p.stmt, p, bytes.Clone(frame))
 	}
 	if !p.ran && c.sess.Judge(p.action).Verdict == countersign.Deny {
-		// Policy has turned against it since its Bind. This records the refusal.
-		again, err := c.admit(ctx, p.action, p.stmt)
+		// Policy has turned against it since its Bind. This records the refusal. The permit of its Bind keeps
+		// the action as it was.
+		same := *p.action
+		again, err := c.admit(ctx, &same, p.stmt)
 		if err != nil {
 			return c.refuse(ctx, err)
 		}

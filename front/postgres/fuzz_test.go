@@ -30,7 +30,7 @@ func FuzzMessages(f *testing.F) {
 				t.Errorf("Execute %q became %q", body, again)
 			}
 		}
-		if m, err := decodeBind(body); err == nil {
+		if m, err := decodeBind(body, nil); err == nil {
 			total := len(m.portal) + len(m.statement) + 2
 			for _, p := range m.params {
 				total += 4 + len(p.Value)

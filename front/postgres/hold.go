@@ -54,8 +54,9 @@ func (c *conn) admit(ctx context.Context, a *countersign.Action, s *statement) (
 		a.Context, a.Facts.InTransaction = c.bound(), c.block.open
 	}
 	wait := c.cancelling.beginWait(ctx)
-	h := holding{c: c, ctx: wait}
-	p, err := c.sess.Admit(wait, a, gate.Hold{Max: c.hold(), Every: noticeEvery, Notify: h.notify, Stop: h.stop()})
+	h := &c.holding
+	h.begin(c, wait)
+	p, err := c.sess.Admit(wait, a, gate.Hold{Max: c.hold(), Every: noticeEvery, Notify: h.tell, Stop: h.stop()})
 	cancelled := c.cancelling.finishWait()
 	h.end()
 	if err == nil {
@@ -97,15 +98,24 @@ func (c *conn) gone(err error) error {
 	return nil
 }
 
-// holding is one wait for signatures.
+// holding is one wait for signatures. A connection has one, for one wait after the other.
 type holding struct {
 	c       *conn
 	ctx     context.Context
+	tell    func(gate.Held) error // notify
 	link    string
 	gone    bool          // the client went away while it waited
 	watched chan struct{} // closed when the watching goroutine has returned the client's side
 	stopped chan struct{}
 	locks   context.CancelFunc
+}
+
+func (h *holding) begin(c *conn, ctx context.Context) {
+	tell := h.tell
+	if tell == nil {
+		tell = h.notify
+	}
+	*h = holding{c: c, ctx: ctx, tell: tell}
 }
 
 // stop is a channel that says that others wait on this session's locks.

@@ -254,7 +254,7 @@ func (c *conn) action(s *statement, params []countersign.Param) *countersign.Act
 	a.Facts.InTransaction = c.block.open
 	c.define(a, s)
 	if len(params) > 0 {
-		a.Shown = sanitize.Join("\n", a.Shown, c.shownParams(s, params))
+		a.Shown = c.withParams(a.Shown, s, params)
 	}
 	a.Justification = c.justification(r, s.text)
 	return a
@@ -301,32 +301,43 @@ func traceOf(text []byte) string {
 	return string(v[3:35])
 }
 
-// shownParams is what people see of parameters.
-func (c *conn) shownParams(s *statement, params []countersign.Param) sanitize.Clean {
-	parts := make([]sanitize.Clean, 0, len(params)+1)
-	parts = append(parts, sanitize.Const("-- parameters:"))
-	const shown = 50
+// shownParams is how many parameters people see.
+const shownParams = 50
+
+// paramNames are what stands before the parameters that are shown.
+var paramNames = func() (names [shownParams]sanitize.Clean) {
+	for i := range names {
+		names[i] = sanitize.Format(" $%s = ", sanitize.Int(int64(i+1)))
+	}
+	return names
+}()
+
+// withParams adds the parameters of s to what people see of it.
+func (c *conn) withParams(shown sanitize.Clean, s *statement, params []countersign.Param) sanitize.Clean {
+	parts := make([]sanitize.Clean, 0, 16) // for seven parameters; more are rare
+	parts = append(parts, shown, sanitize.Const("\n-- parameters:"))
 	for i := range params {
-		if i == shown {
-			parts = append(parts, sanitize.Format("and %s more", sanitize.Int(int64(len(params)-shown))))
+		if i == shownParams {
+			parts = append(parts, sanitize.Format(" and %s more", sanitize.Int(int64(len(params)-i))))
 			break
 		}
-		p := &params[i]
-		name := sanitize.Format("$%s =", sanitize.Int(int64(i+1)))
-		var v sanitize.Clean
-		switch text, ok := readable(p); {
-		case p.Null:
-			v = sanitize.Const("NULL")
-		case slices.Contains(s.result.CredentialParams, i+1):
-			v = c.front.sanitizer.Value("password", "x"+text)
-		case ok:
-			v = c.front.sanitizer.Value("", text)
-		default:
-			v = sanitize.Format("[%s bytes of type %s]", sanitize.Int(int64(len(p.Value))), sanitize.Int(int64(p.Type)))
-		}
-		parts = append(parts, sanitize.Join(" ", name, v))
+		parts = append(parts, paramNames[i], c.shownParam(s, params, i))
 	}
-	return sanitize.Join(" ", parts...)
+	return sanitize.Join("", parts...)
+}
+
+func (c *conn) shownParam(s *statement, params []countersign.Param, i int) sanitize.Clean {
+	p := &params[i]
+	switch text, ok := readable(p); {
+	case p.Null:
+		return sanitize.Const("NULL")
+	case slices.Contains(s.result.CredentialParams, i+1):
+		return c.front.sanitizer.Value("password", "x"+text)
+	case ok:
+		return c.front.sanitizer.Value("", text)
+	default:
+		return sanitize.Format("[%s bytes of type %s]", sanitize.Int(int64(len(p.Value))), sanitize.Int(int64(p.Type)))
+	}
 }
 
 // readable returns a parameter as text, where its bytes are one.

@@ -152,7 +152,8 @@ type bindMessage struct {
 	params    []countersign.Param // without types, which belong to the statement
 }
 
-func decodeBind(body []byte) (bindMessage, error) {
+// decodeBind decodes a Bind. The parameters take the place of those in used, where there are as many.
+func decodeBind(body []byte, used []countersign.Param) (bindMessage, error) {
 	f := fields{b: body}
 	m := bindMessage{portal: f.text(), statement: f.text()}
 	formats := f.take(2 * int(f.uint16()))
@@ -164,7 +165,11 @@ func decodeBind(body []byte) (bindMessage, error) {
 		return m, errMalformed
 	}
 	if n > 0 {
-		m.params = make([]countersign.Param, n)
+		m.params = used
+		if len(used) != n {
+			m.params = make([]countersign.Param, n)
+		}
+		clear(m.params)
 	}
 	for i := range m.params {
 		p := &m.params[i]
