@@ -128,8 +128,8 @@ func (f Field) Commit() [32]byte {
 	if f.Erased {
 		return f.Commitment
 	}
-	var h Hasher
-	return h.commit(f.Salt[:], f.Name, f.Value.String())
+	sum, _ := commit(nil, f.Salt[:], f.Name, f.Value.String())
+	return sum
 }
 
 // Entry is an event in the trail: the envelope and the body beside it.
@@ -144,8 +144,12 @@ func NewEntry(ev countersign.Event, id ID, at time.Time, rand io.Reader) (Entry,
 	if _, err := io.ReadFull(rand, salts); err != nil {
 		return Entry{}, fmt.Errorf("read salts: %w", err)
 	}
+	var body Body
+	if err := body.Make(ev, salts); err != nil {
+		return Entry{}, err
+	}
 	var h Hasher
-	raw, _, err := h.Append(nil, ev, id, at, salts)
+	raw, _, err := h.Append(nil, &body, id, at)
 	if err != nil {
 		return Entry{}, err
 	}
@@ -212,6 +216,9 @@ func (e Entry) AppendBinary(b []byte) ([]byte, error) {
 	}
 	return b, nil
 }
+
+// fieldSize is the length of a field's stored form.
+func fieldSize(name, value string) int { return 1 + SaltSize + 1 + len(name) + 4 + len(value) }
 
 func appendField(b, salt []byte, name, value string) []byte {
 	b = append(b, statePresent)

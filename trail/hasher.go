@@ -4,6 +4,7 @@ import (
 	"crypto/sha256"
 	"encoding/binary"
 	"fmt"
+	"slices"
 	"time"
 
 	"golang.org/x/mod/sumdb/tlog"
@@ -29,12 +30,48 @@ func (h *Hasher) eventType() []byte {
 	return h.leaf[from : from+int(h.leaf[from-1])]
 }
 
-// Append appends the stored form of an event to dst and returns it with the hash of its leaf. salts
-// holds SaltSize fresh random bytes for each field. The event must satisfy Check, which Append does not repeat.
-func (h *Hasher) Append(dst []byte, ev countersign.Event, id ID, at time.Time, salts []byte) ([]byte, tlog.Hash, error) {
-	if len(salts) != SaltSize*len(ev.Fields) {
-		return dst, tlog.Hash{}, fmt.Errorf("%d bytes of salt for %d fields", len(salts), len(ev.Fields))
+// Body is what an entry says besides when it was recorded: everything that can be made ready, and hashed,
+// before its turn comes.
+type Body struct {
+	kind        countersign.EventType
+	fields      int
+	stored      []byte // each field in its stored form
+	commitments []byte // of each field
+}
+
+// Make makes b the body of an event, in the memory that b had. salts holds SaltSize fresh random bytes for each field.
+// Its error wraps ErrLimit if the event cannot be recorded.
+func (b *Body) Make(ev countersign.Event, salts []byte) error {
+	if err := Check(ev); err != nil {
+		return err
 	}
+	if len(salts) != SaltSize*len(ev.Fields) {
+		return fmt.Errorf("%d bytes of salt for %d fields", len(salts), len(ev.Fields))
+	}
+	b.kind, b.fields = ev.Type, len(ev.Fields)
+	size := 0
+	for _, f := range ev.Fields {
+		size += fieldSize(f.Name, f.Value.String())
+	}
+	b.stored = slices.Grow(b.stored[:0], size)
+	b.commitments = slices.Grow(b.commitments[:0], sha256.Size*len(ev.Fields))
+	var small [1 << 10]byte
+	scratch := small[:0]
+	for i, f := range ev.Fields {
+		salt, value := salts[i*SaltSize:(i+1)*SaltSize], f.Value.String()
+		b.stored = appendField(b.stored, salt, f.Name, value)
+		var c [sha256.Size]byte
+		c, scratch = commit(scratch, salt, f.Name, value)
+		b.commitments = append(b.commitments, c[:]...)
+	}
+	return nil
+}
+
+// Size is the number of bytes that the body holds.
+func (b *Body) Size() int { return len(b.stored) + len(b.commitments) }
+
+// Append appends the stored form of an entry to dst and returns it with the hash of its leaf.
+func (h *Hasher) Append(dst []byte, b *Body, id ID, at time.Time) ([]byte, tlog.Hash, error) {
 	if at.UnixMicro() < 0 {
 		return dst, tlog.Hash{}, fmt.Errorf("%w: time before 1970", ErrLimit)
 	}
@@ -42,18 +79,12 @@ func (h *Hasher) Append(dst []byte, ev countersign.Event, id ID, at time.Time, s
 	dst = append(dst, entryVersion)
 	dst = append(dst, id[:]...)
 	dst = binary.BigEndian.AppendUint64(dst, uint64(at.UnixMicro()))
-	dst = append(dst, byte(len(ev.Type)))
-	dst = append(dst, ev.Type...)
-	dst = append(dst, byte(len(ev.Fields)))
+	dst = append(dst, byte(len(b.kind)))
+	dst = append(dst, b.kind...)
+	dst = append(dst, byte(b.fields))
 	h.begin(dst[start:])
-	for i, f := range ev.Fields {
-		salt := salts[i*SaltSize : (i+1)*SaltSize]
-		value := f.Value.String()
-		dst = appendField(dst, salt, f.Name, value)
-		c := h.commit(salt, f.Name, value)
-		h.leaf = append(h.leaf, c[:]...)
-	}
-	return dst, h.sum(), nil
+	h.leaf = append(h.leaf, b.commitments...)
+	return append(dst, b.stored...), h.sum(), nil
 }
 
 // Hash returns the hash of the leaf that a stored entry makes. It fails on what is not a stored entry.
@@ -90,7 +121,7 @@ func (h *Hasher) walk(raw []byte) error {
 			h.erased = true
 			continue
 		}
-		c := commit(h, f.salt, f.name, f.value)
+		c := h.commit(f.salt, f.name, f.value)
 		h.leaf = append(h.leaf, c[:]...)
 	}
 	if len(rest) != 0 {
@@ -106,21 +137,21 @@ func (h *Hasher) begin(envelope []byte) {
 
 func (h *Hasher) sum() tlog.Hash { return sha256.Sum256(h.leaf) }
 
-func (h *Hasher) commit(salt []byte, name, value string) [32]byte {
-	return commit(h, salt, name, value)
+func (h *Hasher) commit(salt, name, value []byte) [sha256.Size]byte {
+	sum, scratch := commit(h.field, salt, name, value)
+	if cap(scratch) <= 1<<20 {
+		h.field = scratch // a rare huge value does not stay in memory
+	}
+	return sum
 }
 
-// commit is a function so that it takes strings and bytes alike without copying them first.
-func commit[T ~string | ~[]byte](h *Hasher, salt []byte, name, value T) [32]byte {
-	b := append(h.field[:0], fieldLabel...)
+// commit returns the commitment to a field, and the scratch that it used, grown where needed.
+func commit[T ~string | ~[]byte](scratch, salt []byte, name, value T) (sum [sha256.Size]byte, grown []byte) {
+	b := append(scratch[:0], fieldLabel...)
 	b = append(b, salt...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(name)))
 	b = append(b, name...)
 	b = binary.BigEndian.AppendUint32(b, uint32(len(value)))
 	b = append(b, value...)
-	sum := sha256.Sum256(b)
-	if cap(b) <= 1<<20 {
-		h.field = b // a rare huge value does not stay in memory
-	}
-	return sum
+	return sha256.Sum256(b), b
 }

@@ -3,9 +3,7 @@ package sqlite
 import (
 	"crypto/rand"
 	"crypto/sha256"
-	"errors"
-	"fmt"
-	"runtime"
+	"slices"
 	"sync"
 	"time"
 
@@ -15,9 +13,69 @@ import (
 	"github.com/countersign-dev/countersign/trail"
 )
 
-// encoded is a run of events ready for the database.
-type encoded struct {
-	entries []byte
+// entry is an event on its way into the log. Whoever commits it encodes and hashes its fields, so that the
+// writer, of which there is one, has little left to do.
+type entry struct {
+	event  *countersign.Event
+	body   trail.Body
+	random [idRandom]byte
+}
+
+const idRandom = 8
+
+// entries is a run of events with the memory that they take, to be used again.
+type entries struct {
+	list   []entry
+	random []byte
+}
+
+var entriesPool = sync.Pool{New: func() any { return new(entries) }}
+
+// newEntries makes events ready. They must not change before release.
+func newEntries(events []countersign.Event) (*entries, error) {
+	es := entriesPool.Get().(*entries)
+	need := 0
+	for i := range events {
+		need += idRandom + trail.SaltSize*len(events[i].Fields)
+	}
+	es.random = slices.Grow(es.random[:0], need)[:need]
+	rand.Read(es.random)
+	es.list = slices.Grow(es.list[:0], len(events))[:len(events)]
+	random := es.random
+	for i := range events {
+		e := &es.list[i]
+		e.event, e.random = &events[i], [idRandom]byte(random)
+		salts := random[idRandom : idRandom+trail.SaltSize*len(events[i].Fields)]
+		random = random[idRandom+len(salts):]
+		if err := e.body.Make(events[i], salts); err != nil {
+			es.release()
+			return nil, err
+		}
+	}
+	return es, nil
+}
+
+// keptBytes bounds the memory that is used again.
+const keptBytes = 16 << 10
+
+// release gives the memory back. The salts are in the log by now, or never will be.
+func (es *entries) release() {
+	size := len(es.random)
+	for i := range es.list {
+		es.list[i].event = nil
+		size += es.list[i].body.Size()
+	}
+	if size <= keptBytes {
+		entriesPool.Put(es)
+	}
+}
+
+// encoder turns a run of entries into what a row of the database holds. Its buffers are used again for each; the
+// writer owns it.
+type encoder struct {
+	hasher  trail.Hasher
+	entry   []byte
+	entries []byte // a listing
 	leaves  []tlog.Hash
 	blobs   []blob
 }
@@ -27,100 +85,22 @@ type blob struct {
 	entry []byte
 }
 
-// encoder turns events into batches. Its buffers are used again for each batch; the writer owns it.
-type encoder struct {
-	random  []byte
-	workers []worker
-}
-
-type worker struct {
-	hasher trail.Hasher
-	entry  []byte
-	out    encoded
-	err    error
-}
-
-func newEncoder() *encoder {
-	return &encoder{workers: make([]worker, min(4, runtime.GOMAXPROCS(0)))}
-}
-
-const idRandom = 8
-
-// parallelFrom is the number of events from which a batch is worth sharing among goroutines.
-const parallelFrom = 48
-
-// encode encodes events that all bear the time at. What it returns is valid until the next call.
-func (e *encoder) encode(events []*countersign.Event, at time.Time) (encoded, error) {
-	need := 0
-	for _, ev := range events {
-		need += idRandom + trail.SaltSize*len(ev.Fields)
-	}
-	if cap(e.random) < need {
-		e.random = make([]byte, need+need/2)
-	}
-	random := e.random[:need]
-	if _, err := rand.Read(random); err != nil {
-		return encoded{}, fmt.Errorf("read salts: %w", err)
-	}
-	if len(events) < parallelFrom || len(e.workers) == 1 {
-		w := &e.workers[0]
-		w.encode(events, at, random)
-		return w.out, w.err
-	}
-	return e.share(events, at, random)
-}
-
-// share divides the events among the workers and joins what they made.
-func (e *encoder) share(events []*countersign.Event, at time.Time, random []byte) (encoded, error) {
-	var wg sync.WaitGroup
-	n := len(e.workers)
-	for i := range e.workers {
-		part := events[len(events)*i/n : len(events)*(i+1)/n]
-		need := 0
-		for _, ev := range part {
-			need += idRandom + trail.SaltSize*len(ev.Fields)
-		}
-		w, mine := &e.workers[i], random[:need]
-		random = random[need:]
-		if i == n-1 {
-			w.encode(part, at, mine)
-			continue
-		}
-		wg.Go(func() { w.encode(part, at, mine) })
-	}
-	wg.Wait()
-	all := e.workers[0].out
-	err := e.workers[0].err
-	for i := 1; i < n; i++ {
-		w := &e.workers[i]
-		err = errors.Join(err, w.err)
-		all.entries = append(all.entries, w.out.entries...)
-		all.leaves = append(all.leaves, w.out.leaves...)
-		all.blobs = append(all.blobs, w.out.blobs...)
-	}
-	e.workers[0].out = all // keeps the grown buffers
-	return all, err
-}
-
-func (w *worker) encode(events []*countersign.Event, at time.Time, random []byte) {
-	w.err = nil
-	w.out.entries, w.out.leaves, w.out.blobs = w.out.entries[:0], w.out.leaves[:0], w.out.blobs[:0]
-	for _, ev := range events {
-		id := trail.NewID(at, [idRandom]byte(random))
-		salts := random[idRandom : idRandom+trail.SaltSize*len(ev.Fields)]
-		random = random[len(salts)+idRandom:]
+// encode gives entries the time at. What it leaves in the encoder is valid until the next call.
+func (e *encoder) encode(list []*entry, at time.Time) error {
+	e.entries, e.leaves, e.blobs = e.entries[:0], e.leaves[:0], e.blobs[:0]
+	for _, one := range list {
 		var leaf tlog.Hash
 		var err error
-		if w.entry, leaf, err = w.hasher.Append(w.entry[:0], *ev, id, at, salts); err != nil {
-			w.err = err
-			return
+		if e.entry, leaf, err = e.hasher.Append(e.entry[:0], &one.body, trail.NewID(at, one.random), at); err != nil {
+			return err
 		}
-		w.out.leaves = append(w.out.leaves, leaf)
+		e.leaves = append(e.leaves, leaf)
 		var hash [sha256.Size]byte
 		var elsewhere bool
-		if w.out.entries, hash, elsewhere = trail.AppendListed(w.out.entries, w.entry); elsewhere {
-			w.out.blobs = append(w.out.blobs, blob{hash: hash, entry: w.entry})
-			w.entry = nil // the blob keeps it
+		if e.entries, hash, elsewhere = trail.AppendListed(e.entries, e.entry); elsewhere {
+			e.blobs = append(e.blobs, blob{hash: hash, entry: e.entry})
+			e.entry = nil // the blob keeps it
 		}
 	}
+	return nil
 }

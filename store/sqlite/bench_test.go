@@ -98,6 +98,11 @@ func BenchmarkCommit(b *testing.B) {
 			wg.Wait()
 			b.StopTimer()
 			b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/event")
+			var commits int
+			if err := s.reader.QueryRow(`SELECT count(*) FROM batch`).Scan(&commits); err != nil {
+				b.Fatal(err)
+			}
+			b.ReportMetric(float64(b.N)/float64(commits), "events/commit")
 			slices.Sort(took)
 			b.ReportMetric(float64(b.N)/b.Elapsed().Seconds(), "events/s")
 			b.ReportMetric(float64(took[len(took)/2].Microseconds()), "p50-µs")

@@ -157,9 +157,14 @@ func (s *Store) first(outside trail.Checkpoint, why string, requests []*found, a
 		return errors.Join(err, s.rollback())
 	}
 	events = append(events, s.opened(anchor))
-	pointers := make([]*countersign.Event, len(events))
-	for i := range events {
-		pointers[i] = &events[i]
+	list, err := newEntries(events)
+	if err != nil {
+		return errors.Join(err, s.rollback())
+	}
+	defer list.release()
+	pointers := make([]*entry, len(list.list))
+	for i := range list.list {
+		pointers[i] = &list.list[i]
 	}
 	tree, err := s.appendEvents(pointers, at, s.active.Load())
 	if err != nil {
@@ -168,8 +173,9 @@ func (s *Store) first(outside trail.Checkpoint, why string, requests []*found, a
 	if err := s.commitTransaction(); err != nil {
 		return err
 	}
-	s.adopt(state{tree: tree, active: *s.active.Load()}, at, len(events))
+	s.adopt(tree, len(events))
+	s.show(at)
 	path := filepath.Join(s.options.Dir, databaseFile)
-	s.files, err = watchFiles(path, path+"-wal")
+	s.files, err = watchFiles(path, path+"-wal", filepath.Join(s.options.Dir, journalFile))
 	return err
 }

@@ -49,6 +49,9 @@ const (
 // judge translates a fault of the database. Only what is known to leave the store as it was is a refusal.
 func judge(err error) (outcome, error) {
 	var c coder
+	if errors.Is(err, errSync) {
+		return outcomeFatal, err
+	}
 	if !errors.As(err, &c) {
 		if errors.Is(err, syscall.ENOSPC) || errors.Is(err, syscall.EDQUOT) {
 			return outcomeRefused, fmt.Errorf("%w: %w", ErrFull, err)

@@ -71,6 +71,9 @@ type signedLog struct {
 
 // logs returns the current log and then the earlier ones, oldest first, as they are now.
 func (s *Store) logs(ctx context.Context) ([]signedLog, error) {
+	if err := s.storeNow(ctx); err != nil {
+		return nil, err
+	}
 	s.mu.Lock()
 	signed, h, err := s.checkpoint()
 	s.mu.Unlock()

@@ -245,6 +245,7 @@ func TestRefusedFaults(t *testing.T) {
 	if len(refusals) == 0 || len(acknowledged) == 0 {
 		t.Fatalf("%d acknowledged, %d refused: the faults did not reach", len(acknowledged), len(refusals))
 	}
+	opened.Store(0)
 	found := 0
 	for _, e := range everything(t, s) {
 		action := e.Get(countersign.FieldAction).String()
@@ -261,7 +262,6 @@ func TestRefusedFaults(t *testing.T) {
 	if found != len(acknowledged) {
 		t.Errorf("%d of %d acknowledged events are in the trail", found, len(acknowledged))
 	}
-	opened.Store(0)
 	if err := s.Close(); err != nil {
 		t.Fatal(err)
 	}
@@ -309,7 +309,8 @@ func TestFilesTakenAway(t *testing.T) {
 		"all deleted": func(t *testing.T, path string) {
 			must(t, errors.Join(os.Remove(path), os.Remove(path+"-wal"), os.Remove(path+"-shm")))
 		},
-		"log deleted": func(t *testing.T, path string) { must(t, os.Remove(path+"-wal")) },
+		"log deleted":     func(t *testing.T, path string) { must(t, os.Remove(path+"-wal")) },
+		"journal deleted": func(t *testing.T, path string) { must(t, os.Remove(filepath.Join(filepath.Dir(path), journalFile))) },
 		"replaced": func(t *testing.T, path string) {
 			must(t, os.Rename(path, path+".old"))
 			copyFile(t, path+".old", path)

@@ -6,6 +6,7 @@ import (
 	"database/sql"
 	"encoding/json"
 	"errors"
+	"os"
 	"path/filepath"
 	"strings"
 	"testing"
@@ -85,6 +86,7 @@ func TestAlteredTrailIsNotSigned(t *testing.T) {
 		"the last event was exchanged": func(t *testing.T, f folders) string {
 			r := lastBatch(t, f)
 			insider(t, f, `DELETE FROM batch WHERE position = ?`, r.position)
+			must(t, os.Remove(filepath.Join(f.data, journalFile))) // it would bring the event back
 			_, entries, hashes := forge(t, f, event(countersign.PolicyRefused))
 			insider(t, f, `INSERT INTO batch (position, count, time, low, policy, directory, mac, hashes, entries)
 				SELECT ?, 1, ?, ?, policy, directory, mac, ?, ? FROM batch ORDER BY position DESC LIMIT 1`,

@@ -29,6 +29,7 @@ type logReader struct {
 	epoch  uint64
 	origin string
 	size   uint64
+	behind []row // rows that are not in the database yet, behind all that are
 
 	// the hashes of the row read last, since neighbours are mostly asked for together
 	first  uint64
@@ -70,6 +71,12 @@ func (l *logReader) ReadHashes(indexes []int64) ([]tlog.Hash, error) {
 // load reads the hashes of the row that holds an event.
 func (l *logReader) load(number uint64) error {
 	l.hashes = nil
+	for i := range l.behind {
+		if r := &l.behind[i]; l.position(number) >= r.position && l.position(number) < r.position+r.count {
+			l.first, l.count, l.hashes = uint64(r.position)&numberMask, uint64(r.count), r.hashes
+			return nil
+		}
+	}
 	var position, count int64
 	var hashes []byte
 	err := l.db.QueryRowContext(l.ctx, `SELECT position, count, hashes FROM batch WHERE position <= ? ORDER BY position DESC LIMIT 1`,
@@ -99,7 +106,7 @@ func (l *logReader) Chunks(from uint64) iter.Seq2[trail.Chunk, error] {
 			return yield(c, nil)
 		}
 		stopped := false
-		err := scan(l.ctx, l.db, l.position(from), l.position(l.size), func(r row) (bool, error) {
+		each := func(r row) (bool, error) {
 			first := uint64(r.position) & numberMask
 			if uint64(r.position)>>positionShift != l.epoch || r.count <= 0 || first+uint64(r.count) <= next {
 				return true, nil // the row before the first that is asked for
@@ -118,7 +125,11 @@ func (l *logReader) Chunks(from uint64) iter.Seq2[trail.Chunk, error] {
 				return false, nil
 			}
 			return true, nil
-		})
+		}
+		err := scan(l.ctx, l.db, l.position(from), l.position(l.size), each)
+		for i := 0; i < len(l.behind) && err == nil && !stopped; i++ {
+			_, err = each(l.behind[i])
+		}
 		if stopped {
 			return
 		}
@@ -162,13 +173,6 @@ func (l *logReader) chunk(r row, first, from uint64) (trail.Chunk, error) {
 		why = fmt.Errorf("%d bytes follow it that belong to no event", len(rest))
 	}
 	return c, why
-}
-
-// row is one row of the table batch.
-type row struct {
-	position int64
-	count    int64
-	entries  []byte
 }
 
 // each calls visit with every entry of the row, in order: its position and its stored form.

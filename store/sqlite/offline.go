@@ -52,13 +52,39 @@ func OpenOffline(ctx context.Context, dir string) (*Offline, error) {
 		return nil, errors.Join(err, o.Close())
 	}
 	o.db.SetMaxOpenConns(4)
-	if o.logs, err = readLogs(ctx, o.db); err != nil {
+	if o.logs, err = o.read(ctx, dir); err != nil {
 		return nil, errors.Join(explainOffline(path, err), o.Close())
 	}
 	if len(o.logs) == 0 {
 		return nil, errors.Join(refuse("a gateway that has started once has one", nil, "the store %s holds no log", path), o.Close())
 	}
 	return o, nil
+}
+
+// read finds the logs. The last one goes on in the journal if the gateway was killed, or still runs.
+func (o *Offline) read(ctx context.Context, dir string) (logs []*logReader, err error) {
+	var store string
+	if err := o.db.QueryRowContext(ctx, `SELECT value FROM meta WHERE name = 'replica'`).Scan(&store); err != nil {
+		return nil, err
+	}
+	for range 5 { // a gateway that runs may store its journal between the two looks
+		if logs, err = readLogs(ctx, o.db); err != nil || len(logs) == 0 {
+			return nil, err
+		}
+		var rows []row
+		if rows, err = peekJournal(dir, store); err != nil {
+			return nil, err
+		}
+		last := logs[len(logs)-1]
+		if last.behind, err = missing(rows, last.position(last.size)); err != nil {
+			continue
+		}
+		for _, r := range last.behind {
+			last.size += uint64(r.count)
+		}
+		return logs, nil
+	}
+	return nil, err
 }
 
 func explainOffline(path string, err error) error {

@@ -44,7 +44,6 @@ func Open(o Options) (*Store, error) {
 		outside: &outside{dir: o.CheckpointsDir},
 		boot:    randomName(),
 		intents: newIntents(),
-		encoder: newEncoder(),
 	}
 	if err := s.open(); err != nil {
 		return nil, errors.Join(err, s.release())
@@ -267,6 +266,10 @@ func (s *Store) load(fresh bool) (requests []*found, err error) {
 	if err := s.loadActive(ctx); err != nil {
 		return nil, err
 	}
+	replayed, err := s.replay(ctx)
+	if err != nil {
+		return nil, err
+	}
 	last, low, err := s.loadTree(ctx)
 	if err != nil {
 		return nil, err
@@ -281,6 +284,7 @@ func (s *Store) load(fresh bool) (requests []*found, err error) {
 	if err != nil {
 		return nil, err
 	}
+	from = min(from, uint64(replayed)&numberMask)
 	followed := lives{}
 	for _, f := range requests {
 		followed[sanitize.Name(f.row.id).String()] = f

@@ -2,10 +2,10 @@ package sqlite
 
 import (
 	"context"
-	"runtime"
 	"sync"
-	"sync/atomic"
 	"time"
+
+	"golang.org/x/sys/unix"
 
 	"github.com/countersign-dev/countersign/gate"
 )
@@ -24,7 +24,6 @@ const lazyWait = 5 * time.Millisecond
 
 // queue is the line in front of the writer. Its order is the order in which put returned.
 type queue struct {
-	count  atomic.Int64 // len(list), for looking without the lock
 	mu     sync.Mutex
 	list   []*pending
 	bytes  int
@@ -51,7 +50,6 @@ func (q *queue) put(ctx context.Context, p *pending) error {
 		if len(q.list) == 0 || len(q.list) < maxQueued && q.bytes+p.size <= maxQueuedBytes {
 			q.list = append(q.list, p)
 			q.bytes += p.size
-			q.count.Store(int64(len(q.list)))
 			switch {
 			case !p.change.Lazy:
 				q.eager++
@@ -92,13 +90,13 @@ func (q *queue) ripen() {
 	}
 }
 
-// take moves the front of the line into batch. It waits for a change that somebody waits for, or for the
+// take moves the front of the line into batch, and returns how many of it somebody waits for. It waits for such a change, or for the
 // time of the others. It returns an empty batch when the queue is closed and empty.
-func (q *queue) take(batch []*pending) []*pending {
+func (q *queue) take(batch []*pending) ([]*pending, int) {
 	for {
 		q.mu.Lock()
 		if len(q.list) > 0 && (q.eager > 0 || q.ripe || q.closed) {
-			n, bytes := 0, 0
+			n, bytes, before := 0, 0, q.eager
 			for n < len(q.list) && n < maxBatch && (n == 0 || bytes+q.list[n].size <= maxBatchBytes) {
 				bytes += q.list[n].size
 				if !q.list[n].change.Lazy {
@@ -111,40 +109,53 @@ func (q *queue) take(batch []*pending) []*pending {
 			clear(q.list[rest:])
 			q.list = q.list[:rest]
 			q.bytes -= bytes
-			q.count.Store(int64(len(q.list)))
 			q.ripe = len(q.list) > 0
 			close(q.room)
 			q.room = make(chan struct{})
+			awaited := before - q.eager
 			q.mu.Unlock()
-			return batch
+			return batch, awaited
 		}
 		closed := q.closed
 		q.mu.Unlock()
 		if closed {
-			return batch
+			return batch, 0
 		}
 		<-q.filled
 	}
 }
 
-// quiet is how long gather looks for one more change.
-const quiet = 20 * time.Microsecond
-
-// gather lets the line grow to the expected length while changes still come in. Those that were just
-// told their result commit their next change at once: waiting some microseconds for them puts all of them
-// into one commit instead of two that alternate.
-func (q *queue) gather(expected int64) {
-	for last := q.count.Load(); last < expected; {
-		until := time.Now().Add(quiet)
-		for q.count.Load() < expected && time.Now().Before(until) {
-			runtime.Gosched()
-		}
-		now := q.count.Load()
-		if now == last {
+// gather lets the line grow to as many changes that somebody waits for as the last batch held: those that were
+// just told their result mostly commit the next one at once, and one commit of all costs little more than one of some.
+// It ends as soon as they are there, or when fewer than an eighth of them came during a nap. A lone client is never
+// waited for.
+func (q *queue) gather(expected int) {
+	if expected < 2 {
+		return
+	}
+	for last := q.waiting(); last < expected; {
+		nap()
+		now := q.waiting()
+		if now-last < max(1, expected/8) {
 			return
 		}
 		last = now
 	}
+}
+
+// waiting returns the number of changes in line that somebody waits for.
+func (q *queue) waiting() int {
+	q.mu.Lock()
+	defer q.mu.Unlock()
+	return q.eager
+}
+
+const napTime = 100 * time.Microsecond
+
+// nap sleeps for about napTime. The runtime's own timers are rounded up to a millisecond when there is nothing else to do.
+func nap() {
+	t := unix.NsecToTimeval(int64(napTime))
+	_, _ = unix.Select(0, nil, nil, nil, &t) // an early end does no harm
 }
 
 // close makes put fail; what is in line is still taken.

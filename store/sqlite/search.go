@@ -43,6 +43,9 @@ func (s *Store) Search(ctx context.Context, q trail.Query) ([]trail.Found, error
 	if limit <= 0 || limit > maxFound {
 		limit = maxFound
 	}
+	if err := s.storeNow(ctx); err != nil {
+		return nil, err
+	}
 	from, to, err := s.span(ctx, q)
 	if err != nil {
 		return nil, err
@@ -281,6 +284,9 @@ func (s *Store) Story(ctx context.Context, id string) ([]trail.Found, error) {
 		field = countersign.FieldSession
 	default:
 		return nil, nil
+	}
+	if err := s.storeNow(ctx); err != nil {
+		return nil, err
 	}
 	all := map[uint64]trail.Found{}
 	type key struct{ field, value string }

@@ -8,6 +8,7 @@ import (
 	"path/filepath"
 	"slices"
 	"strings"
+	"sync/atomic"
 	"testing"
 	"time"
 
@@ -69,8 +70,12 @@ func waitForIndex(t *testing.T, s *Store) {
 // it grows, and without one.
 func TestSearchAgainstScan(t *testing.T) {
 	dir := t.TempDir()
-	clock := time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC)
-	o := Options{Dir: filepath.Join(dir, "data"), KeysDir: filepath.Join(dir, "keys"), Clock: func() time.Time { return clock }, indexIdle: time.Millisecond}
+	var clock atomic.Int64 // milliseconds
+	clock.Store(time.Date(2026, 3, 1, 12, 0, 0, 0, time.UTC).UnixMilli())
+	o := Options{
+		Dir: filepath.Join(dir, "data"), KeysDir: filepath.Join(dir, "keys"),
+		Clock: func() time.Time { return time.UnixMilli(clock.Load()) }, indexIdle: time.Millisecond,
+	}
 	s := openTest(t, o)
 	rng := rand.New(rand.NewPCG(1, 2))
 	types := []countersign.EventType{countersign.ActionIntent, countersign.ActionOutcome, countersign.RequestOpened, countersign.ReviewGiven, countersign.SessionOpened}
@@ -87,7 +92,7 @@ func TestSearchAgainstScan(t *testing.T) {
 			}
 			events = append(events, ev)
 		}
-		clock = clock.Add(time.Duration(rng.IntN(3000)) * time.Millisecond)
+		clock.Add(rng.Int64N(3000))
 		commit(t, s, events...)
 		n += len(events)
 	}
@@ -137,6 +142,7 @@ func TestSearchAgainstScan(t *testing.T) {
 // everything reads the whole trail plainly, newest first.
 func everything(t *testing.T, s *Store) []trail.Found {
 	t.Helper()
+	must(t, s.storeNow(ctx))
 	var all []trail.Found
 	err := visit(ctx, s.reader, 0, s.head.Load().end(), func(at int64, raw []byte) error {
 		e, err := trail.ParseEntry(raw)

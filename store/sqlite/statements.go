@@ -76,8 +76,7 @@ func (s *Store) rollback() error {
 	return err
 }
 
-// commitTransaction makes the transaction durable. What it commits is told to nobody unless the files
-// that were written are still those in the folder.
+// commitTransaction makes the transaction durable.
 func (s *Store) commitTransaction() error {
 	if err := s.inject("commit"); err != nil {
 		return err
@@ -85,6 +84,12 @@ func (s *Store) commitTransaction() error {
 	if _, err := s.stmt.commit.Exec(); err != nil {
 		return err
 	}
+	return s.committed()
+}
+
+// committed comes after each commit and each record of the journal: what was made durable is told to nobody unless the files that were written are still those
+// in the folder.
+func (s *Store) committed() error {
 	if err := s.inject("committed"); err != nil {
 		return err
 	}

@@ -53,8 +53,9 @@ type Options struct {
 
 	// fault, for tests, is called at each step of a commit, by name, and may fail it.
 	fault func(step string) error
-	// indexIdle is the constant of that name, shorter in tests.
-	indexIdle time.Duration
+	// indexIdle and storeAfter are the constants of that name, others in tests.
+	indexIdle  time.Duration
+	storeAfter time.Duration
 }
 
 // Store is an open store.
@@ -99,14 +100,19 @@ type Store struct {
 	origin  string
 	tree    *trail.Tree
 	intents *intents
-	encoder *encoder
-	events  []*countersign.Event
+	encoder encoder
+	events  []*entry
 	hashes  []tlog.Hash
 	flat    []byte
 	foldAt  int64 // pages in the write-ahead log at which the writer folds
+	journal *journal
+
+	unstored       []row // in the journal, not in the database
+	unstoredEvents int
 }
 
-// head is the durable end of the trail. It is never changed once published.
+// head is the end of the trail in the database, where readers find it. What the journal holds is behind it. It is never
+// changed once published.
 type head struct {
 	epoch  uint64
 	origin string
@@ -131,6 +137,9 @@ func (o *Options) defaults() {
 	}
 	if o.indexIdle == 0 {
 		o.indexIdle = indexIdle
+	}
+	if o.storeAfter == 0 {
+		o.storeAfter = storeAfter
 	}
 	if o.CheckpointsDir == "" {
 		o.CheckpointsDir = filepath.Join(filepath.Dir(filepath.Clean(o.KeysDir)), "checkpoints")
@@ -213,12 +222,18 @@ func (s *Store) shut() error {
 	if s.failed() == nil {
 		err = s.writeOutside(true)
 	}
+	if s.failed() == nil && len(s.unstored) == 0 {
+		err = errors.Join(err, s.journal.empty())
+	}
 	return errors.Join(err, s.release())
 }
 
 // release closes the files.
 func (s *Store) release() error {
 	var err error
+	if s.journal != nil {
+		err = errors.Join(err, s.journal.close())
+	}
 	if s.reader != nil {
 		err = errors.Join(err, s.reader.Close())
 	}
@@ -241,13 +256,17 @@ func (s *Store) release() error {
 }
 
 // Size returns the number of durable events in the current log.
-func (s *Store) Size() uint64 { return s.head.Load().tree.Size() }
+func (s *Store) Size() uint64 {
+	_ = s.storeNow(background()) // which never ends it
+	return s.head.Load().tree.Size()
+}
 
 // Origin returns the name of the current log.
 func (s *Store) Origin() string { return s.head.Load().origin }
 
 // Checkpoint returns a signed checkpoint of everything durable.
 func (s *Store) Checkpoint() ([]byte, error) {
+	_ = s.storeNow(background()) // which never ends it
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	signed, _, err := s.checkpoint()

@@ -18,13 +18,15 @@ import (
 
 // pending is a change in line, with everything that can be made ready without the writer.
 type pending struct {
-	change gate.Change
-	done   func(gate.Receipt, error)
-	size   int
-	insert *requestRow
-	update *updateRow
-	result error // set by the writer when the change's conditions fail
-	first  uint64
+	change  gate.Change
+	done    func(gate.Receipt, error)
+	size    int
+	entries *entries
+	store   bool // asks for everything in the journal to be stored in the database
+	insert  *requestRow
+	update  *updateRow
+	result  error // set by the writer when the change's conditions fail
+	first   uint64
 }
 
 type updateRow struct {
@@ -54,15 +56,13 @@ func (s *Store) Commit(ctx context.Context, c gate.Change, done func(gate.Receip
 
 func (s *Store) prepare(c gate.Change, done func(gate.Receipt, error)) (*pending, error) {
 	p := &pending{change: c, done: done, size: 256}
-	for _, ev := range c.Events {
-		if err := trail.Check(ev); err != nil {
-			return nil, err
-		}
-		for _, f := range ev.Fields {
-			p.size += len(f.Value.String()) + 64
-		}
-	}
 	var err error
+	if p.entries, err = newEntries(c.Events); err != nil {
+		return nil, err
+	}
+	for i := range p.entries.list {
+		p.size += p.entries.list[i].body.Size() + 64
+	}
 	switch {
 	case c.Insert != nil && c.Update != nil:
 		return nil, errors.New("store: a change inserts or updates, not both")
@@ -133,13 +133,15 @@ func (s *Store) write() {
 	defer close(s.written)
 	var batch []*pending
 	for {
-		batch = s.queue.take(batch[:0])
+		var awaited int
+		batch, awaited = s.queue.take(batch[:0])
 		if len(batch) == 0 {
+			s.commit([]*pending{{store: true, done: func(gate.Receipt, error) {}}})
 			return
 		}
 		s.commit(batch)
 		s.foldNow()
-		s.queue.gather(s.queue.count.Load() + int64(len(batch)))
+		s.queue.gather(awaited)
 		clear(batch)
 	}
 }
@@ -152,6 +154,9 @@ func (s *Store) commit(batch []*pending) {
 		at, err = s.transact(batch)
 	}
 	for _, p := range batch {
+		if p.entries != nil {
+			p.entries.release()
+		}
 		switch {
 		case p.result != nil && err == nil:
 			p.done(gate.Receipt{}, p.result)
@@ -163,32 +168,35 @@ func (s *Store) commit(batch []*pending) {
 	}
 }
 
-// state is what a transaction changes in memory. It takes effect when the transaction is durable.
+// state is what a batch changes in memory. It takes effect when it is durable.
 type state struct {
 	tree   *trail.Tree
 	active gate.Active
 }
 
+// transact makes a batch durable: in the journal if that will do, else in the database.
 func (s *Store) transact(batch []*pending) (time.Time, error) {
 	at := s.Now()
+	if s.forJournal(batch) {
+		return at, s.journalBatch(batch, at)
+	}
 	next := state{active: *s.active.Load()}
 	if err := s.begin(); err != nil {
 		return at, s.fault(err)
 	}
+	changed := len(s.unstored) > 0
+	if err := s.storeRows(); err != nil {
+		return at, s.abort(err)
+	}
 	events := s.events[:0]
-	changed := false
 	for _, p := range batch {
 		wrote, err := s.apply(p, &next.active, at)
 		if err != nil {
 			return at, s.abort(err)
 		}
-		if p.result != nil {
-			continue
-		}
-		changed = changed || wrote
-		p.first = uint64(s.position(s.tree.Size() + uint64(len(events))))
-		for i := range p.change.Events {
-			events = append(events, &p.change.Events[i])
+		if p.result == nil {
+			changed = changed || wrote
+			events = s.take(p, events)
 		}
 	}
 	s.events = events
@@ -206,8 +214,23 @@ func (s *Store) transact(batch []*pending) (time.Time, error) {
 	if err := s.commitTransaction(); err != nil {
 		return at, s.abort(err)
 	}
-	s.adopt(next, at, len(events))
+	s.stored()
+	s.active.Store(&next.active)
+	s.adopt(next.tree, len(events))
+	s.show(at)
 	return at, nil
+}
+
+// take adds a change's events to those of its batch.
+func (s *Store) take(p *pending, events []*entry) []*entry {
+	p.first = uint64(s.position(s.tree.Size() + uint64(len(events))))
+	if p.entries == nil {
+		return events
+	}
+	for i := range p.entries.list {
+		events = append(events, &p.entries.list[i])
+	}
+	return events
 }
 
 // abort undoes the transaction after a fault.
@@ -219,16 +242,22 @@ func (s *Store) abort(err error) error {
 	return s.fault(err)
 }
 
-// adopt makes the committed state the current one.
-func (s *Store) adopt(next state, at time.Time, events int) {
-	s.active.Store(&next.active)
+// adopt makes the tree with so many more events the current one. They are durable.
+func (s *Store) adopt(tree *trail.Tree, events int) {
 	if events == 0 {
 		return
 	}
-	s.tree = next.tree
+	s.tree = tree
 	s.finish()
 	s.intents.keep()
-	s.head.Store(&head{epoch: s.epoch, origin: s.origin, tree: next.tree.Clone(), time: at})
+}
+
+// show lets readers see everything up to now. It is in the database.
+func (s *Store) show(at time.Time) {
+	if h := s.head.Load(); h.epoch == s.epoch && h.tree.Size() == s.tree.Size() {
+		return
+	}
+	s.head.Store(&head{epoch: s.epoch, origin: s.origin, tree: s.tree.Clone(), time: at})
 	select {
 	case s.grown <- struct{}{}:
 	default:
@@ -251,13 +280,27 @@ func (s *Store) finish() {
 
 // appendEvents writes a run of events as one row, and returns the tree that they make. active is what is active
 // once the transaction is written.
-func (s *Store) appendEvents(events []*countersign.Event, at time.Time, active *gate.Active) (*trail.Tree, error) {
+func (s *Store) appendEvents(events []*entry, at time.Time, active *gate.Active) (*trail.Tree, error) {
 	if len(events) == 0 {
 		return s.tree, nil
 	}
-	enc, err := s.encoder.encode(events, at)
+	r, tree, err := s.makeRow(events, at, active)
 	if err != nil {
 		return nil, err
+	}
+	for _, b := range s.encoder.blobs {
+		if _, err := s.stmt.blob.Exec(b.hash[:], b.entry); err != nil {
+			return nil, err
+		}
+	}
+	return tree, s.insertRow(&r)
+}
+
+// makeRow makes the row of a run of events, whose bytes are valid until the next call, and the tree with them.
+func (s *Store) makeRow(events []*entry, at time.Time, active *gate.Active) (row, *trail.Tree, error) {
+	enc := &s.encoder
+	if err := enc.encode(events, at); err != nil {
+		return row{}, nil, err
 	}
 	tree := s.tree.Clone()
 	hashes := s.hashes[:0]
@@ -267,21 +310,20 @@ func (s *Store) appendEvents(events []*countersign.Event, at time.Time, active *
 	s.hashes = hashes
 	first := s.tree.Size()
 	for i, ev := range events {
-		s.intents.note(ev, s.position(first+uint64(i)))
+		s.intents.note(ev.event, s.position(first+uint64(i)))
 	}
-	for _, b := range enc.blobs {
-		if _, err := s.stmt.blob.Exec(b.hash[:], b.entry); err != nil {
-			return nil, err
-		}
-	}
-	s.pages.Add(int64((len(enc.entries)+len(hashes)*tlog.HashSize)/pageSize) + 3)
-	r := batchRow{
+	r := row{hashes: s.flatten(hashes), entries: enc.entries, batchRow: batchRow{
 		position: s.position(first), count: int64(len(events)), time: at.UnixMicro(), low: s.intents.low(s.position(tree.Size())),
 		policy: int64(active.PolicyRevision), directory: int64(active.DirectoryRevision),
-	}
-	_, err = s.stmt.batch.Exec(r.position, r.count, r.time, r.low, r.policy, r.directory,
-		r.seal(s.ring, s.origin, tree.Root()), s.flatten(hashes), enc.entries)
-	return tree, err
+	}}
+	r.mac = r.seal(s.ring, s.origin, tree.Root())
+	return r, tree, nil
+}
+
+func (s *Store) insertRow(r *row) error {
+	s.pages.Add(int64((len(r.entries)+len(r.hashes))/pageSize) + 3)
+	_, err := s.stmt.batch.Exec(r.position, r.count, r.time, r.low, r.policy, r.directory, r.mac, r.hashes, r.entries)
+	return err
 }
 
 func (s *Store) position(number uint64) int64 { return int64(s.epoch<<positionShift | number) }
