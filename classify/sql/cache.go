@@ -14,11 +14,14 @@ const (
 	// largeText is the length from which texts are classified one at a time, so that the memory taken
 	// by parsing is bounded whatever the number of connections.
 	largeText = 64 << 10
+	// maxMoved is how many copies of a result a template keeps, for statements of as many lengths.
+	maxMoved = 32
 )
 
-// Classifier classifies texts and remembers the results by exact text and settings, the least recently
-// used going first. It is safe for concurrent use. Texts with EXECUTE of what was prepared before are
-// not remembered: their meaning is the session's.
+// Classifier classifies texts and remembers the results by exact text and settings, and where nothing
+// depends on the values of the literals by template and settings; the least recently used go first. It
+// is safe for concurrent use. Texts with EXECUTE of what was prepared before are not remembered: their
+// meaning is the session's.
 type Classifier struct {
 	catalog  *Catalog
 	maxBytes int
@@ -36,6 +39,7 @@ type cacheKey struct {
 	searchPath string
 	conforming bool
 	utf8       bool
+	template   bool // text is a template's key
 }
 
 type cached struct {
@@ -43,6 +47,23 @@ type cached struct {
 	result       Result
 	size         int
 	newer, older *cached
+
+	// Of a template: how many bytes follow the statement, and results for statements that end elsewhere.
+	behind int
+	moved  []*moved
+}
+
+// moved is the result of another text for one whose statement ends elsewhere.
+type moved struct {
+	result    Result
+	statement [1]Statement
+}
+
+func (e *cached) movedTo(end int) *moved {
+	m := &moved{result: e.result, statement: [1]Statement(e.result.Statements)}
+	m.statement[0].End = end
+	m.result.Statements = m.statement[:]
+	return m
 }
 
 // NewClassifier returns a Classifier for a server of which c is a snapshot (or nil), whose memory holds
@@ -56,16 +77,30 @@ func (k *Classifier) Classify(text []byte, s Settings) *Result {
 	if r := k.remembered(text, s); r != nil {
 		return r
 	}
+	var keyBytes [512]byte // most templates need no other memory
+	var literals [32]literalAt
+	t, templated := readTemplate(template{key: keyBytes[:0], literals: literals[:0]}, text)
+	templated = templated && s.StandardConformingStrings && s.UTF8
+	if templated {
+		if r := k.byTemplate(text, &t, s); r != nil {
+			return r
+		}
+	}
 	if len(text) >= largeText {
 		k.large.Lock()
 		defer k.large.Unlock()
 	}
-	entry := &cached{key: cacheKey{string(text), s.SearchPath, s.StandardConformingStrings, s.UTF8}}
-	var usesPrepared bool
-	entry.result, usesPrepared = classify(entry.key.text, s, k.catalog)
-	entry.size = sizeOf(entry)
-	if !usesPrepared && len(text) <= maxCachedText && entry.size <= k.maxBytes {
+	entry := &cached{key: cacheKey{string(text), s.SearchPath, s.StandardConformingStrings, s.UTF8, false}}
+	var session *session
+	entry.result, session = classify(entry.key.text, s, k.catalog)
+	if len(text) <= maxCachedText && (session == nil || !session.usesPrepared) {
 		k.remember(entry)
+	}
+	if templated && session != nil && session.general(&entry.result, text, &t) {
+		k.remember(&cached{
+			key:    cacheKey{string(t.key), s.SearchPath, true, true, true},
+			result: entry.result, behind: len(text) - entry.result.Statements[0].End,
+		})
 	}
 	return &entry.result
 }
@@ -73,31 +108,78 @@ func (k *Classifier) Classify(text []byte, s Settings) *Result {
 func (k *Classifier) remembered(text []byte, s Settings) *Result {
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	entry := k.results[cacheKey{string(text), s.SearchPath, s.StandardConformingStrings, s.UTF8}]
+	entry := k.results[cacheKey{string(text), s.SearchPath, s.StandardConformingStrings, s.UTF8, false}]
 	if entry == nil {
 		return nil
 	}
-	if entry != k.newest {
-		k.unlink(entry)
-		k.link(entry)
-	}
+	k.use(entry)
 	return &entry.result
 }
 
+// byTemplate returns the result for text that is remembered under its template t, or nil.
+func (k *Classifier) byTemplate(text []byte, t *template, s Settings) *Result {
+	k.mu.Lock()
+	entry := k.results[cacheKey{string(t.key), s.SearchPath, true, true, true}]
+	var r *Result
+	if entry != nil {
+		k.use(entry)
+		r = k.endingAt(entry, len(text)-entry.behind)
+	}
+	k.mu.Unlock()
+	if r == nil || t.joined && holdsSecretNames(string(text)) {
+		return nil
+	}
+	return r
+}
+
+// endingAt returns the result of a template's entry for a text whose statement ends at end.
+func (k *Classifier) endingAt(entry *cached, end int) *Result {
+	if entry.result.Statements[0].End == end {
+		return &entry.result
+	}
+	for _, m := range entry.moved {
+		if m.statement[0].End == end {
+			return &m.result
+		}
+	}
+	m := entry.movedTo(end)
+	if len(entry.moved) < maxMoved {
+		entry.moved = append(entry.moved, m)
+		const size = int(unsafe.Sizeof(*m)) + 16
+		entry.size += size
+		k.bytes += size
+		k.forget()
+	}
+	return &m.result
+}
+
 func (k *Classifier) remember(entry *cached) {
+	entry.size = sizeOf(entry)
 	k.mu.Lock()
 	defer k.mu.Unlock()
-	if k.results[entry.key] != nil { // another goroutine was faster
+	if k.results[entry.key] != nil || entry.size > k.maxBytes { // another goroutine was faster
 		return
 	}
 	k.results[entry.key] = entry
 	k.link(entry)
 	k.bytes += entry.size
+	k.forget()
+}
+
+// forget drops what was least recently used until the rest is within the limits.
+func (k *Classifier) forget() {
 	for k.bytes > k.maxBytes || len(k.results) > maxCached {
 		last := k.oldest
 		k.unlink(last)
 		delete(k.results, last.key)
 		k.bytes -= last.size
+	}
+}
+
+func (k *Classifier) use(entry *cached) {
+	if entry != k.newest {
+		k.unlink(entry)
+		k.link(entry)
 	}
 }
 

@@ -1,6 +1,7 @@
 package sql
 
 import (
+	"slices"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -16,28 +17,29 @@ func Classify(text string, s Settings, c *Catalog) Result {
 	return r
 }
 
-// classify is Classify; it also reports whether the result depends on s.Prepared.
-func classify(text string, s Settings, c *Catalog) (r Result, usesPrepared bool) {
+// classify is Classify; it also returns the session in which text was walked, nil when it was not, which
+// knows what the result depends on.
+func classify(text string, s Settings, c *Catalog) (Result, *session) {
 	if why := refuse(text, s); !why.IsZero() {
-		return notUnderstood(text, why), false
+		return notUnderstood(text, why), nil
 	}
 	tree, err := pg.Parse(text)
 	if err != nil {
 		// The parser's message quotes the text.
-		return notUnderstood(text, sanitize.Const("the text has a syntax error, or its grammar is newer than PostgreSQL 17's")), false
+		return notUnderstood(text, sanitize.Const("the text has a syntax error, or its grammar is newer than PostgreSQL 17's")), nil
 	}
 	if len(tree.Stmts) > MaxStatements {
-		return notUnderstood(text, sanitize.Format("the text has more than %s statements", sanitize.Int(MaxStatements))), false
+		return notUnderstood(text, sanitize.Format("the text has more than %s statements", sanitize.Int(MaxStatements))), nil
 	}
-	r = Result{Parsed: true, Reason: reason(text)}
+	r := Result{Parsed: true, Reason: reason(text)}
 	if r.Shape, err = pg.Fingerprint(text); err != nil {
-		return notUnderstood(text, sanitize.Const("the text has no fingerprint")), false
+		return notUnderstood(text, sanitize.Const("the text has no fingerprint")), nil
 	}
 	if len(tree.Stmts) == 0 {
 		r.Empty, r.Effects = true, countersign.Session
 		r.Why = []countersign.Evidence{{Effect: countersign.Session, Why: sanitize.Const("there is no statement")}}
 		r.Facts.CatalogOnly = true
-		return r, false
+		return r, nil
 	}
 	session := newSession(s, c)
 	r.Statements = make([]Statement, 0, len(tree.Stmts))
@@ -54,7 +56,7 @@ func classify(text string, s Settings, c *Catalog) (r Result, usesPrepared bool)
 	r.unite()
 	r.Credentials = session.credentials.spans(text)
 	r.CredentialParams = session.credentials.paramNumbers(0)
-	return r, session.usesPrepared
+	return r, session
 }
 
 var detectors = sanitize.New(sanitize.Options{})
@@ -76,6 +78,11 @@ func (r *Result) refuseSecretNames(text string) {
 			}
 		}
 	}
+}
+
+// holdsSecretNames reports whether refuseSecretNames would find something in text.
+func holdsSecretNames(text string) bool {
+	return slices.ContainsFunc(detectors.InCode(text), func(span sanitize.Span) bool { return !span.Kind.Personal() })
 }
 
 // notUnderstood is the result for a text that is not parsed.

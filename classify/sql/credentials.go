@@ -87,7 +87,7 @@ func (w *walker) credential(n *pg.Node) {
 		}
 		switch m := m.(type) {
 		case *pg.A_Const:
-			if _, ok := m.Val.(*pg.A_Const_Boolval); m.Val != nil && !ok {
+			if canHoldCredential(m) {
 				w.session.credentials.literals = append(w.session.credentials.literals, m.Location)
 			}
 		case *pg.ParamRef:
@@ -102,12 +102,6 @@ var telling = regexp.MustCompile(`(?i)password\s*(=|:=|=>|to)?\s*(e|u&|n)?('|\$)
 
 func tells(text string) bool {
 	return len(text) > len("password=") && strings.ContainsAny(text, "sS") && telling.MatchString(text)
-}
-
-func (w *walker) constant(n *pg.A_Const) {
-	if s, ok := n.Val.(*pg.A_Const_Sval); ok && tells(s.Sval.Sval) {
-		w.session.credentials.literals = append(w.session.credentials.literals, n.Location)
-	}
 }
 
 // resTarget is for SET password = …, and SELECT … AS password.
@@ -162,12 +156,12 @@ func (w *walker) functionCredentials(name string, n *pg.FuncCall) {
 		}
 	}
 	if strings.HasPrefix(name, "dblink") && len(n.Args) > 1 {
-		if text, ok := literal(n.Args[0]); !ok || strings.ContainsAny(text, "=:") { // else a connection's name
+		if text, ok := w.session.literal(n.Args[0]); !ok || strings.ContainsAny(text, "=:") { // else a connection's name
 			w.credential(n.Args[0])
 		}
 	}
 	if name == "set_config" && len(n.Args) > 1 {
-		if setting, ok := literal(n.Args[0]); !ok || isCredentialName(setting) || secretSettings[strings.ToLower(setting)] {
+		if setting, ok := w.session.literal(n.Args[0]); !ok || isCredentialName(setting) || secretSettings[strings.ToLower(setting)] {
 			for _, arg := range n.Args[1:] {
 				w.credential(arg)
 			}

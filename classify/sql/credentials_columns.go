@@ -2,7 +2,6 @@ package sql
 
 import (
 	"slices"
-	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
@@ -87,7 +86,7 @@ func (w *walker) texts(parts ...any) {
 		}
 		switch m := m.(type) {
 		case *pg.A_Const:
-			if m.GetSval() != nil {
+			if isString(m) {
 				c.literals = append(c.literals, m.Location)
 			}
 		case *pg.SelectStmt:
@@ -209,7 +208,7 @@ func (w *walker) beside(args []*pg.Node) {
 		if c := a.GetTypeCast(); c != nil {
 			a = c.Arg
 		}
-		if a.GetAConst().GetSval() != nil || a.GetParamRef() != nil {
+		if isString(a.GetAConst()) || a.GetParamRef() != nil {
 			w.credential(a)
 		}
 	}
@@ -241,7 +240,7 @@ func (w *walker) concatenated(n *pg.A_Expr) {
 	if x := before.GetAExpr(); x != nil {
 		before = x.Rexpr
 	}
-	if text := before.GetAConst().GetSval(); text != nil && opens(text.Sval) {
+	if opensCredential(before.GetAConst()) {
 		w.credential(n.Rexpr)
 	}
 }
@@ -256,7 +255,6 @@ func (w *walker) formatted(name string, n *pg.FuncCall) {
 		if opened {
 			w.credential(a)
 		}
-		text := a.GetAConst().GetSval()
-		opened = opened || text != nil && strings.ContainsAny(text.Sval, "sStTyY") && opens(text.Sval)
+		opened = opened || opensCredential(a.GetAConst())
 	}
 }

@@ -155,7 +155,10 @@ func (r *lexicalReader) bare(i int) {
 // opening matches a text that a password is to be put into: 'ALTER ROLE x PASSWORD %L', '… PASSWORD '.
 var opening = regexp.MustCompile(`(?i)(password|passwd|passphrase|secret|token|api_?key|access_?key)["']?\s*(=>|:?=|:|to\b)?\s*(e|u&|n)?'*\s*(%|\$\d|'*$)`)
 
-func opens(text string) bool { return opening.MatchString(text) }
+// opens reports whether opening matches; each of its words has one of the letters.
+func opens(text string) bool {
+	return strings.ContainsAny(text, "sSſtTyY") && opening.MatchString(text)
+}
 
 var (
 	brokenLiteral = regexp.MustCompile(`(?i)(password|passwd|connection|secret|token)\W{0,8}?(e|u&|n)?'`)

@@ -42,46 +42,28 @@ func (w *walker) funcCall(n *pg.FuncCall) {
 
 // functionObjects names the sequence or file that a function's first argument names.
 func (w *walker) functionObjects(name string, n *pg.FuncCall) {
-	if len(n.Args) == 0 {
-		return
-	}
-	text, ok := literal(n.Args[0])
-	if !ok {
-		return
-	}
+	kind, e := "", countersign.Read
 	switch name {
 	case "nextval", "setval":
-		w.object("sequence", strings.ReplaceAll(text, `"`, ""), countersign.Write)
+		kind, e = "sequence", countersign.Write
 	case "currval":
-		w.object("sequence", strings.ReplaceAll(text, `"`, ""), countersign.Read)
+		kind = "sequence"
 	case "pg_read_file", "pg_read_binary_file", "pg_ls_dir", "pg_stat_file":
-		w.object("file", text, countersign.Read|countersign.Export)
+		kind, e = "file", countersign.Read|countersign.Export
 	case "lo_import":
-		w.object("file", text, countersign.Read)
+		kind = "file"
 	}
-}
-
-// literal returns the text of a string constant, looking through a cast to a text type.
-func literal(n *pg.Node) (string, bool) {
-	if cast := n.GetTypeCast(); cast != nil {
-		names, ok := parts(cast.GetTypeName().GetNames())
-		if !ok || len(cast.TypeName.ArrayBounds) > 0 {
-			return "", false
-		}
-		switch schema, name := qualified(names); {
-		case schema != "" && schema != catalogSchema:
-			return "", false
-		case name == "text" || name == "varchar" || name == "regclass" || name == "name":
-			n = cast.Arg
-		default:
-			return "", false
-		}
+	if kind == "" || len(n.Args) == 0 {
+		return
 	}
-	s, ok := n.GetAConst().GetVal().(*pg.A_Const_Sval)
+	text, ok := w.session.literal(n.Args[0])
 	if !ok {
-		return "", false
+		return
 	}
-	return s.Sval.Sval, true
+	if kind == "sequence" {
+		text = strings.ReplaceAll(text, `"`, "")
+	}
+	w.object(kind, text, e)
 }
 
 func (w *walker) operator(name []*pg.Node) {

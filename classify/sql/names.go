@@ -94,6 +94,8 @@ type session struct {
 	pathSet      bool // the text changed search_path
 	forgotten    bool // all that were prepared before the text
 	usesPrepared bool // the result depends on prepared
+	valueRead    bool // and on the value of a literal
+	constants    []*pg.A_Const
 	credentials  credentials
 }
 

@@ -170,7 +170,7 @@ func (w *walker) plainSettings(n *pg.SelectStmt) *pg.RangeVar {
 		len(r.GetAlias().GetColnames()) > 0 { // which could call the values "name"
 		return nil
 	}
-	if namesPlainSettings(n.WhereClause, r) {
+	if w.namesPlainSettings(n.WhereClause, r) {
 		return r
 	}
 	bad := find(&pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: n}}, func(m any) bool {
@@ -209,10 +209,10 @@ func isQualifiedBy(qualifier []string, r *pg.RangeVar) bool {
 // namesPlainSettings reports whether where, a chain of ANDs, holds name = 'literal' or name IN
 // ('literals'), none of them a setting that holds a secret, where name is the column of settings, which
 // the query reads alone.
-func namesPlainSettings(where *pg.Node, settings *pg.RangeVar) bool {
+func (w *walker) namesPlainSettings(where *pg.Node, settings *pg.RangeVar) bool {
 	if and := where.GetBoolExpr(); and != nil && and.Boolop == pg.BoolExprType_AND_EXPR {
 		for _, a := range and.Args {
-			if namesPlainSettings(a, settings) {
+			if w.namesPlainSettings(a, settings) {
 				return true
 			}
 		}
@@ -235,7 +235,7 @@ func namesPlainSettings(where *pg.Node, settings *pg.RangeVar) bool {
 		return false
 	}
 	for _, v := range values {
-		name, ok := literal(v)
+		name, ok := w.session.literal(v)
 		if !ok || isSecretSetting(name) {
 			return false
 		}

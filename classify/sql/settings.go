@@ -2,7 +2,6 @@ package sql
 
 import (
 	"slices"
-	"strconv"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -82,7 +81,7 @@ func (w *walker) setStmt(n *pg.VariableSetStmt) {
 	set := Setting{Name: strings.ToLower(n.Name), Local: n.IsLocal}
 	switch n.Kind {
 	case pg.VariableSetKind_VAR_SET_VALUE:
-		set.Values, set.Known = settingValues(n)
+		set.Values, set.Known = w.settingValues(n)
 	case pg.VariableSetKind_VAR_SET_DEFAULT, pg.VariableSetKind_VAR_RESET:
 		set.Reset, set.Known = true, true
 	case pg.VariableSetKind_VAR_RESET_ALL:
@@ -104,9 +103,9 @@ func (w *walker) set(set Setting) {
 }
 
 // settingValues returns the values that SET gives.
-func settingValues(n *pg.VariableSetStmt) (values []string, known bool) {
+func (w *walker) settingValues(n *pg.VariableSetStmt) (values []string, known bool) {
 	for _, a := range n.Args {
-		v, ok := constant(a)
+		v, ok := w.session.value(a.GetAConst())
 		if !ok {
 			return nil, false
 		}
@@ -118,26 +117,11 @@ func settingValues(n *pg.VariableSetStmt) (values []string, known bool) {
 	return values, true
 }
 
-// constant returns the text of a constant of any kind.
-func constant(n *pg.Node) (string, bool) {
-	switch v := n.GetAConst().GetVal().(type) {
-	case *pg.A_Const_Sval:
-		return v.Sval.Sval, true
-	case *pg.A_Const_Ival:
-		return strconv.Itoa(int(v.Ival.Ival)), true
-	case *pg.A_Const_Fval:
-		return v.Fval.Fval, true
-	case *pg.A_Const_Boolval:
-		return strconv.FormatBool(v.Boolval.Boolval), true
-	}
-	return "", false
-}
-
 // settingFunction is for set_config and current_setting.
 func (w *walker) settingFunction(function string, n *pg.FuncCall) {
 	name, known := "", false
 	if len(n.Args) > 0 && !n.FuncVariadic && !find(n.Args[0], isNamedArg) {
-		name, known = literal(n.Args[0])
+		name, known = w.session.literal(n.Args[0])
 	}
 	if find(&pg.Node{Node: &pg.Node_FuncCall{FuncCall: n}}, isNamedArg) {
 		name, known = "", false
@@ -156,9 +140,9 @@ func (w *walker) settingFunction(function string, n *pg.FuncCall) {
 	}
 	set := Setting{Name: name}
 	if len(n.Args) == 3 {
-		local, ok := n.Args[2].GetAConst().GetVal().(*pg.A_Const_Boolval)
-		set.Local = !ok || local.Boolval.Boolval
-		if value, ok := literal(n.Args[1]); ok {
+		local, ok := truth(n.Args[2])
+		set.Local = !ok || local
+		if value, ok := w.session.literal(n.Args[1]); ok {
 			set.Values, set.Known = []string{value}, true
 		}
 	}

@@ -173,7 +173,7 @@ func alwaysTrue(condition *pg.Node, target *pg.RangeVar) bool {
 		}
 		return all || some && b.Boolop == pg.BoolExprType_OR_EXPR
 	}
-	if c, ok := condition.GetAConst().GetVal().(*pg.A_Const_Boolval); ok && !c.Boolval.Boolval {
+	if value, ok := truth(condition); ok && !value {
 		return false
 	}
 	if x := condition.GetAExpr(); x != nil && sameColumn(x.Lexpr, x.Rexpr) {
