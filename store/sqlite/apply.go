@@ -94,6 +94,7 @@ func (s *Store) insert(p *pending) error {
 	if err != nil {
 		return err
 	}
+	s.live.note(row.id, row.revision, row.state)
 	seq, err := res.LastInsertId()
 	if err != nil || row.state != approval.Pending {
 		return err
@@ -126,8 +127,11 @@ func (s *Store) update(p *pending) error {
 	if err != nil {
 		return err
 	}
-	// What the new row takes over from the old one must be the store's own.
-	if p.result = row.check(s.ring); p.result != nil {
+	// What the new row takes over from the old one must be the store's own, and what it wrote last.
+	if p.result = row.check(s.ring); p.result == nil {
+		p.result = s.live.check(&row)
+	}
+	if p.result != nil {
 		return nil
 	}
 	if uint64(row.revision) != u.Revision {
@@ -135,6 +139,7 @@ func (s *Store) update(p *pending) error {
 		return nil
 	}
 	row.become(s.ring, u.Request.State, p.update.due, p.update.body)
+	s.live.note(row.id, row.revision, row.state)
 	if err := row.write(s.stmt.update); err != nil || row.state == approval.Pending {
 		return err
 	}

@@ -175,6 +175,9 @@ func (s *Store) first(outside trail.Checkpoint, why string, requests []*found, a
 	}
 	s.adopt(tree, len(events))
 	s.show(at)
+	if err := s.live.load(background(), s.conn); err != nil {
+		return err
+	}
 	path := filepath.Join(s.options.Dir, databaseFile)
 	s.files, err = watchFiles(path, path+"-wal", filepath.Join(s.options.Dir, journalFile))
 	return err

@@ -295,6 +295,66 @@ func TestOldRowIsNotBelieved(t *testing.T) {
 	}
 }
 
+// TestOldRowIsNotTakenWhileRunning puts an older row of the store's own back while the gateway runs: a grant that is
+// used up, one that was revoked, and a request of an earlier start.
+func TestOldRowIsNotTakenWhileRunning(t *testing.T) {
+	f := newFolders(t)
+	s := openTest(t, f.options())
+	signed(t, s, "req_earlier")
+	rows := map[string]requestRow{"req_earlier": rowOf(t, s, "req_earlier")}
+	end := func(id string, state approval.State) {
+		t.Helper()
+		r, err := s.Request(ctx, countersign.RequestID(id))
+		must(t, err)
+		r.Request.State = state
+		_, err = tryCommit(s, gate.Change{Update: &gate.Update{Revision: r.Revision, Request: r.Request}})
+		must(t, err)
+	}
+	end("req_earlier", approval.Revoked)
+	must(t, s.Close())
+	s = openTest(t, f.options())
+	for id, state := range map[string]approval.State{"req_used": approval.Claimed, "req_done": approval.Done, "req_revoked": approval.Revoked} {
+		signed(t, s, id)
+		rows[id] = rowOf(t, s, id)
+		end(id, state)
+	}
+	for id, row := range rows {
+		old := row
+		old.seq = rowOf(t, s, id).seq
+		must(t, old.write(rawUpdate(t, f)))
+		r, err := s.Request(ctx, countersign.RequestID(id))
+		if err != nil || r.Request.State != approval.Approved {
+			t.Fatalf("%s was not put back: %s, %v", id, r.Request.State, err)
+		}
+		r.Request.State = approval.Claimed
+		_, err = tryCommit(s, gate.Change{Update: &gate.Update{Revision: r.Revision, Request: r.Request}})
+		if !errors.Is(err, ErrAltered) {
+			t.Errorf("%s, put back, is claimed: %v; want ErrAltered", id, err)
+		}
+	}
+}
+
+// rowOf reads the row of a request.
+func rowOf(t *testing.T, s *Store, id string) requestRow {
+	t.Helper()
+	var row requestRow
+	must(t, row.scan(s.reader.QueryRow(requestColumns+`WHERE id = ?`, id).Scan))
+	return row
+}
+
+// rawUpdate is the statement that writes a row, on a connection of the insider's own.
+func rawUpdate(t *testing.T, f folders) *sql.Stmt {
+	t.Helper()
+	db, err := openWriter(filepath.Join(f.data, databaseFile))
+	must(t, err)
+	conn, err := db.Conn(ctx)
+	must(t, err)
+	st, err := prepare(ctx, conn)
+	must(t, err)
+	t.Cleanup(func() { must(t, errors.Join(st.close(), conn.Close(), db.Close())) })
+	return st.update
+}
+
 // TestClaimedStaysClaimed: a start leaves a grant alone that is under way, and one whose outcome is recorded.
 func TestClaimedStaysClaimed(t *testing.T) {
 	f := newFolders(t)

@@ -100,6 +100,7 @@ type Store struct {
 	origin  string
 	tree    *trail.Tree
 	intents *intents
+	live    live
 	encoder encoder
 	events  []*entry
 	hashes  []tlog.Hash

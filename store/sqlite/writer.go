@@ -215,6 +215,7 @@ func (s *Store) transact(batch []*pending) (time.Time, error) {
 		return at, s.abort(err)
 	}
 	s.stored()
+	s.live.keep()
 	s.active.Store(&next.active)
 	s.adopt(next.tree, len(events))
 	s.show(at)
@@ -236,6 +237,7 @@ func (s *Store) take(p *pending, events []*entry) []*entry {
 // abort undoes the transaction after a fault.
 func (s *Store) abort(err error) error {
 	s.intents.undo()
+	s.live.undo()
 	// After some faults SQLite has rolled back by itself. Should a transaction stay open, the next one
 	// cannot begin, which is fatal.
 	_ = s.rollback()
