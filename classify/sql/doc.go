@@ -28,6 +28,9 @@
 //   - A view's definition has the effects of its query, though it does not run yet.
 //   - Of pg_settings, rows named by literals and columns without values are Read, the rest is Secret.
 //   - EXECUTE of a statement that was prepared under another search_path is Unknown.
+//   - EXECUTE of what the protocol prepared and SQL's PREPARE does not take is Unknown where it does
+//     something by a name: to the transaction, to cursors, or to prepared statements.
+//   - What only stands inside a statement does nothing to the session: EXPLAIN DECLARE opens no cursor.
 //   - SQL/JSON functions (JSON_VALUE, JSON_ARRAY, …) are Execute unless the catalog says version 17 or
 //     later: older servers call somebody's function of that name.
 //   - A WHERE without a column of the target, or that is true by its form, leaves a change Unbounded.

@@ -183,8 +183,7 @@ func isSecretSetting(name string) bool {
 }
 
 func (w *walker) showStmt(n *pg.VariableShowStmt) {
-	w.tag("SHOW", n)
-	w.st.ReturnsRows = true
+	w.st.ReturnsRows = w.alone("SHOW", n)
 	w.effect(countersign.Session, sanitize.Const("shows a setting"))
 	if isSecretSetting(n.Name) {
 		w.userData = true
@@ -193,14 +192,16 @@ func (w *walker) showStmt(n *pg.VariableShowStmt) {
 }
 
 func (w *walker) discardStmt(n *pg.DiscardStmt) {
+	if !w.alone("DISCARD", n) {
+		return
+	}
 	switch n.Target {
 	case pg.DiscardMode_DISCARD_ALL:
-		w.tag("DISCARD ALL", n)
+		w.st.Tag = "DISCARD ALL"
 		w.st.DiscardAll = true
 		w.session.forget("", true)
 		w.st.Sets = append(w.st.Sets, Setting{Reset: true, Known: true, All: true})
 	case pg.DiscardMode_DISCARD_PLANS, pg.DiscardMode_DISCARD_SEQUENCES, pg.DiscardMode_DISCARD_TEMP:
-		w.tag("DISCARD", n)
 	default:
 		w.effect(countersign.Unknown, sanitize.Const("a form of DISCARD is not understood"))
 	}

@@ -223,19 +223,28 @@ func (w *walker) tag(tag string, n any) {
 	}
 }
 
-func (w *walker) explainStmt(n *pg.ExplainStmt) {
-	w.tag("EXPLAIN", n)
-	if n != w.root {
-		w.effect(countersign.Unknown, sanitize.Const("EXPLAIN is not understood in this place"))
+// alone reports whether n is the statement itself, which is when it does to the session what it says: what
+// EXPLAIN explains and what a function's body holds does nothing yet. Only where alone is true may a visit
+// set a field of Statement that the session is followed by. Elsewhere the statement is Unknown.
+func (w *walker) alone(name string, n any) bool {
+	if n == w.root {
+		w.st.Tag = name
+		return true
 	}
-	w.st.ReturnsRows = true
+	w.effect(countersign.Unknown, sanitize.Format("%s is not understood in this place", sanitize.Name(name)))
+	return false
+}
+
+func (w *walker) explainStmt(n *pg.ExplainStmt) {
+	if w.alone("EXPLAIN", n) {
+		w.st.ReturnsRows = true
+		w.explained = rootOf(n.Query)
+	}
 	w.effect(countersign.Read, sanitize.Const("EXPLAIN counts as what it explains"))
 }
 
 func (w *walker) prepareStmt(n *pg.PrepareStmt) {
-	w.tag("PREPARE", n)
-	if n != w.root {
-		w.effect(countersign.Unknown, sanitize.Const("PREPARE is not understood in this place"))
+	if !w.alone("PREPARE", n) {
 		return
 	}
 	w.statementName(n.Name)
@@ -287,6 +296,9 @@ func (w *walker) absorbStatement(st *Statement) {
 func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 	w.tag("EXECUTE", n)
 	w.query()
+	if w.st.Execute != "" {
+		w.effect(countersign.Unknown, sanitize.Const("more than one EXECUTE is not understood in one statement"))
+	}
 	w.st.Execute = n.Name
 	w.statementName(n.Name)
 	body := w.session.execute(n.Name)
@@ -299,9 +311,9 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 		w.effect(countersign.Unknown, sanitize.Format("EXECUTE of %s, which was prepared under another search_path", sanitize.Name(display(n.Name))))
 		return
 	}
-	if body.Tx != TxNone || body.Prepare != "" || body.Execute != "" || body.Deallocate != "" || body.DiscardAll {
+	if body.controls() {
 		// Only the protocol can prepare these, and what follows them would be misjudged.
-		w.effect(countersign.Unknown, sanitize.Const("EXECUTE of a statement that controls the transaction or other statements"))
+		w.effect(countersign.Unknown, sanitize.Const("EXECUTE of a statement that controls the transaction, cursors or other statements"))
 	}
 	w.absorbStatement(body)
 	w.userData = w.userData || !body.Facts.CatalogOnly
@@ -311,6 +323,13 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 		w.st.Facts.Rows, w.st.Facts.RowsKnown = body.Facts.Rows, body.Facts.RowsKnown
 	}
 	w.st.Sets = append(w.st.Sets, body.Sets...)
+}
+
+// controls reports whether st does something by a name to the transaction, to prepared statements or to
+// cursors, which the fields of st tell and those of an EXECUTE would not.
+func (st *Statement) controls() bool {
+	return st.Tx != TxNone || st.Prepare != "" || st.Execute != "" || st.Deallocate != "" || st.DiscardAll ||
+		st.Declares != "" || st.Fetches != "" || st.Closes != "" || st.ClosesAll
 }
 
 // executeCredentials marks the arguments that body takes as credentials; all when body is not known.
@@ -323,7 +342,9 @@ func (w *walker) executeCredentials(n *pg.ExecuteStmt, body *Statement) {
 }
 
 func (w *walker) deallocateStmt(n *pg.DeallocateStmt) {
-	w.tag("DEALLOCATE", n)
+	if !w.alone("DEALLOCATE", n) {
+		return
+	}
 	w.effect(countersign.Session, sanitize.Const("forgets a prepared statement"))
 	w.statementName(n.Name)
 	w.st.Deallocate, w.st.DiscardAll = n.Name, n.Isall

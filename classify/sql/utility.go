@@ -11,11 +11,8 @@ import (
 )
 
 func (w *walker) copyStmt(n *pg.CopyStmt) {
-	w.tag("COPY", n)
 	w.query()
-	if n != w.root {
-		w.effect(countersign.Unknown, sanitize.Const("COPY is not understood in this place"))
-	}
+	alone := w.alone("COPY", n)
 	if n.IsFrom {
 		if n.Relation != nil {
 			w.useRelation("table", n.Relation, countersign.Write)
@@ -39,6 +36,7 @@ func (w *walker) copyStmt(n *pg.CopyStmt) {
 	case n.Filename != "":
 		w.effect(countersign.Execute|moved, sanitize.Const("COPY uses a file on the server's host"))
 		w.object("file", n.Filename, countersign.Execute|moved)
+	case !alone:
 	case n.IsFrom:
 		w.st.Copy = CopyFromClient
 	default:
@@ -68,6 +66,9 @@ func program(command string) string {
 }
 
 func (w *walker) transactionStmt(n *pg.TransactionStmt) {
+	if !w.alone("a statement that controls the transaction", n) {
+		return
+	}
 	w.st.Savepoint, w.st.Chain = n.SavepointName, n.Chain
 	e := countersign.Session
 	switch n.Kind {
@@ -92,7 +93,7 @@ func (w *walker) transactionStmt(n *pg.TransactionStmt) {
 	default:
 		e = countersign.Unknown
 	}
-	if e == countersign.Unknown || n != w.root {
+	if e == countersign.Unknown {
 		w.effect(countersign.Unknown, sanitize.Const("two-phase commit decides what other sessions did"))
 		return
 	}
@@ -121,23 +122,29 @@ func (w *walker) lockStmt(n *pg.LockStmt) {
 }
 
 func (w *walker) declareStmt(n *pg.DeclareCursorStmt) {
-	w.tag("DECLARE CURSOR", n)
-	w.st.Declares, w.st.Hold = n.Portalname, n.Options&cursorHold != 0
 	w.effect(countersign.Session, sanitize.Const("DECLARE counts as the cursor's query"))
+	if n != w.explained && w.alone("DECLARE CURSOR", n) {
+		w.st.Declares, w.st.Hold = n.Portalname, n.Options&cursorHold != 0
+	}
 }
 
 // cursorHold is the parser's CURSOR_OPT_HOLD.
 const cursorHold = 0x0020
 
 func (w *walker) closeStmt(n *pg.ClosePortalStmt) {
-	w.tag("CLOSE CURSOR", n)
+	if !w.alone("CLOSE CURSOR", n) {
+		return
+	}
 	w.st.Closes, w.st.ClosesAll = n.Portalname, n.Portalname == ""
 	w.effect(countersign.Session, sanitize.Const("closes a cursor"))
 }
 
 func (w *walker) fetchStmt(n *pg.FetchStmt) {
-	w.st.Tag, w.st.Fetches = "FETCH", n.Portalname
 	w.userData = true
+	if !w.alone("FETCH", n) {
+		return
+	}
+	w.st.Fetches = n.Portalname
 	if n.Ismove {
 		w.st.Tag = "MOVE"
 		w.effect(countersign.Read, sanitize.Const("MOVE runs a cursor's query on"))
@@ -167,9 +174,8 @@ func (w *walker) doStmt(n *pg.DoStmt) {
 }
 
 func (w *walker) callStmt(n *pg.CallStmt) {
-	w.tag("CALL", n)
 	w.query()
-	w.st.ReturnsRows = true
+	w.st.ReturnsRows = w.alone("CALL", n)
 	w.userData = true
 	w.effect(countersign.Execute, sanitize.Const("CALL runs a procedure"))
 }

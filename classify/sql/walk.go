@@ -80,7 +80,9 @@ type walker struct {
 	grammar *grammar
 	session *session
 	root    any // the statement itself
-	st      *Statement
+	// explained is what the root explains, when that is EXPLAIN.
+	explained any
+	st        *Statement
 
 	objects   map[objectKey]int // index in st.Objects
 	evidence  map[countersign.Evidence]bool
