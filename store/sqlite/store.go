@@ -258,7 +258,7 @@ func (s *Store) release() error {
 
 // Size returns the number of durable events in the current log.
 func (s *Store) Size() uint64 {
-	_ = s.storeNow(background()) // which never ends it
+	s.storeSoonest()
 	return s.head.Load().tree.Size()
 }
 
@@ -267,7 +267,7 @@ func (s *Store) Origin() string { return s.head.Load().origin }
 
 // Checkpoint returns a signed checkpoint of everything durable.
 func (s *Store) Checkpoint() ([]byte, error) {
-	_ = s.storeNow(background()) // which never ends it
+	s.storeSoonest()
 	s.mu.Lock()
 	defer s.mu.Unlock()
 	signed, _, err := s.checkpoint()
