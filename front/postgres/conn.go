@@ -75,7 +75,7 @@ var errShutdown = &refuseStartup{report{
 var (
 	errClientGone    = errors.New("the client has gone")
 	errUpstreamLost  = errors.New("the connection to the server was lost")
-	errUpstreamWords = errors.New("the server sent what the protocol does not allow here")
+	errUpstreamWords = errors.New("the server sent what it was not asked for")
 	errEnded         = errors.New("the connection was told to end")
 )
 
@@ -277,19 +277,15 @@ func (c *conn) message(ctx context.Context) (done bool, err error) {
 	case msgClose:
 		return false, c.close(ctx, frame)
 	case msgSync:
-		return false, c.sync(ctx, frame)
+		return false, c.sync(ctx)
 	case msgFlush:
 		return false, c.settle(ctx)
 	case msgFunctionCall:
 		return false, c.call(ctx, frame)
 	case msgCopyData, msgCopyDone, msgCopyFail:
-		if c.relay.copyIn {
-			c.in.r -= size
-			return false, c.settle(ctx)
-		}
-		return false, nil // of a COPY that has failed; the server ignores these too
+		return false, nil // of a COPY that has ended; the server ignores these too
 	case msgTerminate:
-		_ = c.forwardInert(frame)
+		_ = c.forwardTerminate()
 		return true, c.flushUp()
 	default:
 		return false, c.dismiss(fmt.Sprintf("invalid frontend message type %d", typ))
@@ -318,7 +314,14 @@ func (c *conn) finish(err error) {
 		why = sanitize.Const("the client broke the protocol")
 	case errors.Is(err, errUpstreamLost):
 		why = sanitize.Const("the connection to the server was lost")
-		if !c.relay.fatal {
+		if errors.Is(err, errUpstreamWords) {
+			c.log.Error("the server's answers are out of step", "error", c.front.sanitizer.Text(err.Error()))
+			why = sanitize.Const("the server sent what it was not asked for")
+			told = &refuseStartup{report{
+				severity: "FATAL", code: codeConnectionLost, message: "countersign: the server sent what it was not asked for, so the connection ends",
+				hint: "Connect again, and look whether what ran last took place.",
+			}}
+		} else if !c.relay.fatal {
 			told = &refuseStartup{report{
 				severity: "FATAL", code: codeConnectionLost, message: "countersign: the connection to the resource was lost",
 				hint: "Connect again; if a COMMIT was under way, look whether it took place.",

@@ -6,6 +6,7 @@ import (
 	"crypto/sha256"
 	"fmt"
 	"regexp"
+	"strings"
 	"time"
 
 	"github.com/countersign-dev/countersign"
@@ -210,17 +211,15 @@ func (c *conn) runCopy(ctx context.Context, s *statement, po *portal, a *counter
 	po.bindFrame = nil
 	c.sent(a, p, s)
 	c.unsynced = true
-	c.expect(expected{kind: expectBind, own: true, portal: po, permit: p})
-	if err := c.forwardExecutable(ctx, p, bindFrame); err != nil {
+	if err := c.forwardExecutable(ctx, expected{kind: expectBind, own: true, portal: po, permit: p}, bindFrame); err != nil {
 		return err
 	}
 	po.owed++
-	c.expect(expected{kind: expectExecute, portal: po, stmt: s, permit: p})
-	if err := c.forwardExecutable(ctx, p, frame); err != nil {
+	if err := c.forwardExecutable(ctx, expected{kind: expectExecute, portal: po, stmt: s, permit: p}, frame); err != nil {
 		return err
 	}
 	// The server ignores it while it reads data; where it does not ask for any, its answer must come.
-	if err := c.forwardInert(flushFrame); err != nil {
+	if err := c.forwardFlush(); err != nil {
 		return err
 	}
 	c.cancelling.running()
@@ -233,17 +232,30 @@ func (c *conn) runCopy(ctx context.Context, s *statement, po *portal, a *counter
 			return err
 		}
 	}
-	return c.finishCut(ctx, false)
+	if err := c.finishCut(ctx, false); err != nil {
+		return err
+	}
+	return c.endedAmongData(ctx)
+}
+
+// endedAmongData ends the pipeline of a COPY that the server failed, where the client's Sync was read as one
+// among the data: the server had stopped to ignore them by then.
+func (c *conn) endedAmongData(ctx context.Context) error {
+	ended := c.relay.ended
+	c.relay.ended = false
+	if !ended || !c.discarding {
+		return nil
+	}
+	return c.sync(ctx)
 }
 
 func (c *conn) runCopyQuery(ctx context.Context, s *statement, a *countersign.Action, p *gate.Permit, frame []byte, sp *spool) error {
 	c.sent(a, p, s)
-	if err := c.forwardExecutable(ctx, p, frame); err != nil {
+	c.relay.begin()
+	if err := c.forwardExecutable(ctx, expected{kind: expectQuery, stmt: s, permit: p}, frame); err != nil {
 		c.unsent(p, err)
 		return err
 	}
-	c.relay.index, c.relay.failed, c.relay.report = 0, false, report{}
-	c.expect(expected{kind: expectQuery, stmt: s, permit: p})
 	c.cancelling.running()
 	defer c.cancelling.idle()
 	c.dropUnnamed()
@@ -260,7 +272,7 @@ func (c *conn) runCopyQuery(ctx context.Context, s *statement, a *countersign.Ac
 // many notices, before it has read everything.
 func (c *conn) pump(ctx context.Context, p *gate.Permit, sp *spool) error {
 	for c.relay.copyIn {
-		c.relay.copyIn = false
+		c.relay.copyIn, c.relay.ended = false, false
 		c.clientDeadline(time.Time{})
 		fed := make(chan error, 1)
 		go func() {
@@ -280,8 +292,15 @@ func (c *conn) pump(ctx context.Context, p *gate.Permit, sp *spool) error {
 		if err != nil {
 			return err
 		}
+		if typ, _, ok, _ := c.in.header(); ok && typ == msgTerminate {
+			return errClientGone
+		}
+		if c.relay.failed && strings.Contains(c.relay.report.message, strayWords) {
+			return c.dismiss("unexpected message during COPY from stdin")
+		}
 		sp, c.relay.swallowed = nil, false
 	}
+	c.relay.ended = c.relay.ended && c.discarding
 	return nil
 }
 
@@ -303,15 +322,26 @@ func (c *conn) feed(p *gate.Permit, sp *spool) error {
 	for {
 		// Whole frames go as they lie in the buffer, many at once.
 		from := in.r
-		ends, err := c.copyFrames(in)
-		if err == nil && in.r > from {
-			err = c.sendCopy(p, in.buf[from:in.r])
+		next := c.copyFrames(in)
+		if in.r > from {
+			c.relay.ended = false
+			if err := c.sendCopy(p, in.buf[from:in.r]); err != nil {
+				return err
+			}
 		}
-		if err != nil {
-			return err
-		}
-		if ends {
+		switch next {
+		case copyEnds:
 			return c.sendCopy(p, flushFrame) // a pipeline's answers come only when asked for
+		case copySkips:
+			// The server ignores these while it reads data, but not once it has failed, which it may have already
+			// without the gateway's knowing: one that went along might be answered.
+			typ, size, _, _ := in.header()
+			in.r += size
+			c.relay.ended = typ == msgSync
+			continue
+		case copyStray:
+			// To the server this would be an error, unless it has failed the COPY already. CopyFail finds out which.
+			return c.sendCopy(p, copyStrayEnd)
 		}
 		if _, size, ok, _ := in.header(); ok && size > c.front.limits.Message {
 			return c.dismiss("invalid message length")
@@ -325,32 +355,47 @@ func (c *conn) feed(p *gate.Permit, sp *spool) error {
 	}
 }
 
-// copyEnd is CopyDone and a Flush.
-var copyEnd = append(appendFrame(nil, msgCopyDone), flushFrame...)
+// copyEnd is CopyDone and a Flush; copyStrayEnd has CopyFail instead, with words to know it by.
+var (
+	copyEnd      = append(appendFrame(nil, msgCopyDone), flushFrame...)
+	copyStrayEnd = append(appendFrame(nil, msgCopyFail, append([]byte(strayWords), 0)...), flushFrame...)
+)
+
+const strayWords = "countersign: a message that is not part of a COPY came among its data"
+
+// copyNext is what stands in the client's stream after frames of COPY data.
+type copyNext uint8
+
+const (
+	copyMore  copyNext = iota // more has to be read
+	copyEnds                  // the data has ended; the frame that says so is among those walked
+	copySkips                 // a Sync or Flush, not walked
+	copyStray                 // something that does not belong there, not walked
+)
 
 // copyFrames walks the complete frames of COPY data that have arrived, up to its end.
-func (c *conn) copyFrames(in *reader) (ends bool, err error) {
+func (c *conn) copyFrames(in *reader) copyNext {
 	for {
 		typ, size, ok, err := in.header()
 		if err != nil {
-			return false, c.dismiss("invalid message length")
+			return copyStray
 		}
-		if !ok || len(in.pending()) < size {
-			return false, nil
+		if !ok || len(in.pending()) < size && (typ == msgCopyData || typ == msgCopyDone || typ == msgCopyFail) {
+			return copyMore
 		}
 		switch typ {
 		case msgCopyData:
 			in.r += size
 		case msgCopyDone, msgCopyFail:
 			in.r += size
-			return true, nil
+			return copyEnds
 		case msgFlush, msgSync:
-			// The server ignores these while it reads data; here they go along.
-			in.r += size
-		case msgTerminate:
-			return false, errClientGone
+			if len(in.pending()) < size {
+				return copyMore
+			}
+			return copySkips
 		default:
-			return false, c.dismiss(fmt.Sprintf("unexpected message type 0x%02X during COPY from stdin", typ))
+			return copyStray
 		}
 	}
 }

@@ -10,23 +10,32 @@ import (
 
 // This file is the only one that writes to the upstream connection of a session (P1, tested). What makes
 // the server execute something takes the Permit under which it does; all other messages are a closed list.
+// A message goes upstream together with what the server will owe for it, here and nowhere else, so that each
+// answer is taken for that of its own message.
 
 var (
-	errNoPermit = errors.New("an executable message without a permit")
-	errNotInert = errors.New("a message that executes, sent as one that does not")
+	errNoPermit   = errors.New("an executable message without a permit")
+	errNotInert   = errors.New("a message that executes, sent as one that does not")
+	errMiscounted = errors.New("a message that does not fit what is expected of it")
 )
+
+// asks are the messages that the server answers, by what it owes for them.
+var asks = [...]byte{
+	expectQuery: msgQuery, expectCall: msgFunctionCall, expectParse: msgParse, expectBind: msgBind, expectClose: msgClose,
+	expectDescribe: msgDescribe, expectExecute: msgExecute, expectSync: msgSync,
+}
 
 // sendHighWater is how much waits to be written upstream before it is written without being asked for.
 const sendHighWater = 32 << 10
 
 // forwardExecutable queues a message that makes the server execute something: Query, Bind (planning runs
-// code), Execute, FunctionCall, the data of a COPY.
-func (c *conn) forwardExecutable(ctx context.Context, p *gate.Permit, frame []byte) error {
-	if p == nil {
+// code), Execute, FunctionCall.
+func (c *conn) forwardExecutable(ctx context.Context, e expected, frame []byte) error {
+	if e.permit == nil {
 		return errNoPermit
 	}
-	switch frame[0] {
-	case msgQuery, msgBind, msgExecute, msgFunctionCall, msgCopyData, msgCopyDone, msgCopyFail:
+	switch e.kind {
+	case expectQuery, expectBind, expectExecute, expectCall:
 	default:
 		return fmt.Errorf("message %q is not one that executes", frame[0])
 	}
@@ -34,30 +43,49 @@ func (c *conn) forwardExecutable(ctx context.Context, p *gate.Permit, frame []by
 	if err := c.cancelling.settled(ctx); err != nil {
 		return err
 	}
-	return c.send(frame)
+	return c.forward(e, frame)
 }
 
 // forwardParse queues a Parse. The server analyses the text, which is why a text that is not understood
 // needs a permit for this already (P5).
-func (c *conn) forwardParse(s *statement, frame []byte) error {
-	if !s.understood && s.permit == nil {
+func (c *conn) forwardParse(e expected, frame []byte) error {
+	if e.stmt == nil || !e.stmt.understood && e.stmt.permit == nil {
 		return errNoPermit
 	}
-	if frame[0] != msgParse {
+	if e.kind != expectParse {
 		return errNotInert
 	}
-	return c.send(frame)
+	return c.forward(e, frame)
 }
 
 // forwardInert queues a message that executes nothing.
-func (c *conn) forwardInert(frame []byte) error {
-	switch frame[0] {
-	case msgDescribe, msgClose, msgSync, msgFlush, msgTerminate:
-		return c.send(frame)
+func (c *conn) forwardInert(e expected, frame []byte) error {
+	switch e.kind {
+	case expectDescribe, expectClose, expectSync:
+		return c.forward(e, frame)
 	default:
 		return errNotInert
 	}
 }
+
+// forward queues a message and counts the answer to it.
+func (c *conn) forward(e expected, frame []byte) error {
+	if asks[e.kind] != frame[0] {
+		return errMiscounted
+	}
+	c.queue = append(c.queue, e)
+	return c.send(frame)
+}
+
+// forwardFlush and forwardTerminate queue the messages that the server does not answer.
+func (c *conn) forwardFlush() error     { return c.send(flushFrame) }
+func (c *conn) forwardTerminate() error { return c.send(terminateFrame) }
+
+var (
+	flushFrame     = appendFrame(nil, msgFlush)
+	syncFrame      = appendFrame(nil, msgSync)
+	terminateFrame = appendFrame(nil, msgTerminate)
+)
 
 // question is a statement of the gateway's own. It is unexported so that only constants of the source
 // convert to it: nothing a client says becomes one.
@@ -79,22 +107,21 @@ const ownName = "countersign_gateway"
 // ask queues a statement of our own, whose answers are not passed on.
 func (c *conn) ask(q question) error {
 	m := appendParse(nil, []byte(ownName), []byte(q), nil)
-	c.expect(expected{kind: expectParse, own: true, name: ownName})
+	c.queue = append(c.queue, expected{kind: expectParse, own: true, name: ownName})
 	if q != failing {
 		var at int
 		m, at = begin(m, msgBind)
 		m = append(append(m, ownName...), 0)
 		m = append(append(m, ownName...), 0)
 		m = finish(append(m, 0, 0, 0, 0, 0, 0), at)
-		c.expect(expected{kind: expectBind, own: true})
 		m, at = begin(m, msgExecute)
 		m = append(append(m, ownName...), 0)
 		m = finish(append(m, 0, 0, 0, 0), at)
-		c.expect(expected{kind: expectExecute, own: true})
 		m = appendTarget(m, msgClose, 'P', []byte(ownName))
-		c.expect(expected{kind: expectClose, own: true})
 		m = appendTarget(m, msgClose, 'S', []byte(ownName))
-		c.expect(expected{kind: expectClose, own: true})
+		for _, k := range []kind{expectBind, expectExecute, expectClose, expectClose} {
+			c.queue = append(c.queue, expected{kind: k, own: true})
+		}
 	}
 	return c.send(m)
 }

@@ -40,6 +40,9 @@ func TestOneDoor(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
+		if data, _ := os.ReadFile(file); file != "door.go" && bytes.Contains(data, []byte(".queue = append")) {
+			t.Errorf("%s expects answers outside the door", file)
+		}
 		ast.Inspect(tree, func(n ast.Node) bool {
 			sel, ok := n.(*ast.SelectorExpr)
 			if !ok || sel.Sel.Name != "conn" {
@@ -61,18 +64,24 @@ func TestOneDoor(t *testing.T) {
 	}
 	c := &conn{}
 	for _, typ := range []byte{msgQuery, msgBind, msgExecute, msgFunctionCall, msgCopyData, msgCopyDone, msgCopyFail} {
-		if err := c.forwardExecutable(t.Context(), nil, appendFrame(nil, typ)); !errors.Is(err, errNoPermit) {
-			t.Errorf("%c without a permit: %v", typ, err)
-		}
-		if err := c.forwardInert(appendFrame(nil, typ)); !errors.Is(err, errNotInert) {
-			t.Errorf("%c as inert: %v", typ, err)
+		for k := range asks {
+			e := expected{kind: kind(k), stmt: &statement{understood: true}}
+			if err := c.forwardExecutable(t.Context(), e, appendFrame(nil, typ)); !errors.Is(err, errNoPermit) {
+				t.Errorf("%c without a permit: %v", typ, err)
+			}
+			if err := c.forwardInert(e, appendFrame(nil, typ)); !errors.Is(err, errNotInert) && !errors.Is(err, errMiscounted) {
+				t.Errorf("%c as inert: %v", typ, err)
+			}
+			if err := c.forwardParse(e, appendFrame(nil, typ)); !errors.Is(err, errNotInert) && !errors.Is(err, errMiscounted) {
+				t.Errorf("%c as Parse: %v", typ, err)
+			}
 		}
 	}
-	if err := c.forwardParse(&statement{}, appendFrame(nil, msgParse)); !errors.Is(err, errNoPermit) {
+	if err := c.forwardParse(expected{kind: expectParse, stmt: &statement{}}, appendFrame(nil, msgParse)); !errors.Is(err, errNoPermit) {
 		t.Errorf("Parse of what is not understood: %v", err)
 	}
-	if err := c.forwardParse(&statement{understood: true}, appendFrame(nil, msgQuery)); !errors.Is(err, errNotInert) {
-		t.Errorf("Query as Parse: %v", err)
+	if len(c.queue) != 0 {
+		t.Errorf("%d answers are expected of what was not sent", len(c.queue))
 	}
 	if err := c.sendCopy(nil, nil); !errors.Is(err, errNoPermit) {
 		t.Errorf("COPY data without a permit: %v", err)
@@ -216,7 +225,7 @@ func TestNothingIsForwardedBeforeACancelIsSettled(t *testing.T) {
 	c.cancelling.underway = true
 	sent := make(chan error, 1)
 	go func() {
-		sent <- c.forwardExecutable(context.Background(), &gate.Permit{}, appendQuery(nil, "SELECT 1"))
+		sent <- c.forwardExecutable(context.Background(), expected{kind: expectQuery, permit: &gate.Permit{}}, appendQuery(nil, "SELECT 1"))
 	}()
 	select {
 	case <-sent:

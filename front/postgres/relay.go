@@ -64,12 +64,15 @@ type relayState struct {
 	fatal      bool // the server has said that it ends the connection
 	index      int  // of the statement within a query string whose answer comes next
 	copyIn     bool // the server asks for COPY data
+	// ended: the client has sent a Sync among the data of a COPY, and nothing after it.
+	ended bool
 	// swallowed: the front has asked the client for the data of the COPY itself already.
 	swallowed bool
 	own       [][]byte // the rows that answered the gateway's own questions
 }
 
-func (c *conn) expect(e expected) { c.queue = append(c.queue, e) }
+// begin forgets what the answers before have told. The answer to a query string or a function call begins.
+func (r *relayState) begin() { r.index, r.failed, r.report = 0, false, report{} }
 
 func (c *conn) owed() *expected {
 	if c.head == len(c.queue) {
@@ -100,6 +103,10 @@ func (c *conn) drain(ctx context.Context) error {
 		}
 		if c.owed() == nil || c.relay.copyIn {
 			c.unread = 0
+			if len(c.back.pending()) > 0 && c.owed() == nil {
+				// What it says unasked must be known before another message of the client is taken.
+				return c.overhear(ctx)
+			}
 			c.back.rest()
 			return nil
 		}
@@ -313,8 +320,8 @@ func (c *conn) answer(typ byte, body []byte) (keep bool, err error) {
 	}
 	e := c.owed()
 	if e == nil {
-		if typ == msgError { // the server ends the connection
-			c.relay.fatal = true
+		if r := decodeReport(body); typ == msgError && (r.severity == "FATAL" || r.severity == "PANIC") {
+			c.relay.fatal = true // the server ends the connection
 			return true, nil
 		}
 		return false, upstreamError(errUpstreamWords)
@@ -371,30 +378,48 @@ func (c *conn) answer(typ byte, body []byte) (keep bool, err error) {
 	return false, upstreamError(errUpstreamWords)
 }
 
-// result takes a message of a result.
+// result takes a message of a result. Only what can be part of this very answer is taken: anything else
+// means that the server answers another message than the gateway believes, and ends the session.
 func (c *conn) result(e *expected, typ byte, body []byte) error {
+	fits := e.kind != expectCall
+	if typ != msgReady && c.over(e) {
+		return upstreamError(errUpstreamWords)
+	}
 	switch typ {
-	case msgRowDescription, msgCopyOutResponse, msgCopyDone, msgFunctionResult:
-		return nil
+	case msgRowDescription:
+		fits = e.kind == expectQuery
+	case msgCopyOutResponse, msgCopyDone:
+	case msgFunctionResult:
+		fits = e.kind == expectCall
+		c.relay.index++
 	case msgCopyInResponse:
-		c.relay.copyIn = true
-		return nil
+		fits = fits && e.mayTakeCopy()
+		c.relay.copyIn = fits
 	case msgCommandComplete:
 		tag, _, _ := bytes.Cut(body, []byte{0})
-		c.completed(e, tag)
+		if fits = fits && c.fits(e, tag); fits {
+			c.completed(e, tag)
+		}
 	case msgEmptyQuery:
-		c.completed(e, nil)
+		if fits {
+			c.completed(e, nil)
+		}
 	case msgPortalSuspended:
-		if e.kind != expectExecute {
-			return upstreamError(errUpstreamWords)
-		}
+		fits = e.kind == expectExecute
 	case msgReady:
-		if e.kind == expectExecute || len(body) != 1 {
-			return upstreamError(errUpstreamWords)
+		if fits = e.kind != expectExecute && len(body) == 1 && c.whole(e); fits {
+			c.queryReady(e, body[0])
 		}
-		c.queryReady(e, body[0])
 	default:
+		fits = false
+	}
+	if !fits {
+		c.relay.copyIn = false
 		return upstreamError(errUpstreamWords)
+	}
+	switch typ {
+	case msgRowDescription, msgCopyOutResponse, msgCopyDone, msgFunctionResult, msgCopyInResponse:
+		return nil
 	}
 	if e.kind == expectExecute {
 		if po := e.portal; po != nil {

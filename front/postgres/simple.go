@@ -11,11 +11,6 @@ import (
 	"github.com/countersign-dev/countersign/sanitize"
 )
 
-var (
-	flushFrame = []byte{msgFlush, 0, 0, 0, 4}
-	syncFrame  = []byte{msgSync, 0, 0, 0, 4}
-)
-
 // errFailedBlock is what a server says to anything but the end of a failed transaction.
 var errFailedBlock = serverError(codeFailedBlock, "current transaction is aborted, commands ignored until end of transaction block")
 
@@ -65,15 +60,14 @@ func (c *conn) simple(ctx context.Context, frame []byte) error {
 // runQuery forwards an admitted query string, exactly as it came, and passes its results on.
 func (c *conn) runQuery(ctx context.Context, s *statement, a *countersign.Action, p *gate.Permit, frame []byte) error {
 	c.sent(a, p, s)
-	if err := c.forwardExecutable(ctx, p, frame); err != nil {
+	c.relay.begin()
+	if err := c.forwardExecutable(ctx, expected{kind: expectQuery, stmt: s, permit: p}, frame); err != nil {
 		c.unsent(p, err)
 		return err
 	}
-	c.relay.index, c.relay.failed, c.relay.report = 0, false, report{}
 	if s.changes() || a.Effects.Any(countersign.Execute|countersign.Unknown) {
 		c.generation++
 	}
-	c.expect(expected{kind: expectQuery, stmt: s, permit: p})
 	c.cancelling.running()
 	defer c.cancelling.idle()
 	c.dropUnnamed()
@@ -113,13 +107,12 @@ func (c *conn) call(ctx context.Context, frame []byte) error {
 		return c.refuseSimple(ctx, err)
 	}
 	c.sent(a, p, s)
-	if err := c.forwardExecutable(ctx, p, text); err != nil {
+	c.relay.begin()
+	if err := c.forwardExecutable(ctx, expected{kind: expectCall, stmt: s, permit: p}, text); err != nil {
 		c.unsent(p, err)
 		return err
 	}
-	c.relay.failed, c.relay.report = false, report{}
 	c.generation++
-	c.expect(expected{kind: expectCall, stmt: s, permit: p})
 	c.cancelling.running()
 	defer c.cancelling.idle()
 	if err := c.drain(ctx); err != nil {
@@ -293,13 +286,12 @@ func (c *conn) refuseSimple(ctx context.Context, why error) error {
 
 // ownSync queues a Sync of the gateway's own, whose ReadyForQuery is not passed on.
 func (c *conn) ownSync() error {
-	c.expect(expected{kind: expectSync, own: true})
-	return c.forwardInert(syncFrame)
+	return c.forwardInert(expected{kind: expectSync, own: true}, syncFrame)
 }
 
 // drainOwn has the server answer what it was asked, without ending the pipeline.
 func (c *conn) drainOwn(ctx context.Context) error {
-	if err := c.forwardInert(flushFrame); err != nil {
+	if err := c.forwardFlush(); err != nil {
 		return err
 	}
 	return c.drain(ctx)

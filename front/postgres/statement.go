@@ -172,7 +172,7 @@ func (c *conn) classifyAgain(s *statement) {
 	}
 	r := c.front.classifier.Classify(s.text, sql.Settings{
 		StandardConformingStrings: c.state.conforming() && c.state.pathKnown,
-		UTF8:                      c.state.utf8(), SearchPath: c.state.path, Prepared: c.prepared,
+		UTF8:                      c.state.utf8(), SearchPath: c.state.path, Prepared: prepared,
 	})
 	if s.bySQL {
 		st := &sql.Statement{}
@@ -210,7 +210,7 @@ func (c *conn) freshPath(ctx context.Context) error {
 		}
 	}
 	if wasUnsynced {
-		if err := c.forwardInert(flushFrame); err != nil {
+		if err := c.forwardFlush(); err != nil {
 			return err
 		}
 	} else if err := c.ownSync(); err != nil {
