@@ -86,13 +86,9 @@ func (k *Classifier) Classify(text []byte, s Settings) *Result {
 			return r
 		}
 	}
-	if len(text) >= largeText {
-		k.large.Lock()
-		defer k.large.Unlock()
-	}
 	entry := &cached{key: cacheKey{string(text), s.SearchPath, s.StandardConformingStrings, s.UTF8, false}}
 	var session *session
-	entry.result, session = classify(entry.key.text, s, k.catalog)
+	entry.result, session = k.classify(entry.key.text, s)
 	if len(text) <= maxCachedText && (session == nil || !session.usesPrepared) {
 		k.remember(entry)
 	}
@@ -103,6 +99,41 @@ func (k *Classifier) Classify(text []byte, s Settings) *Result {
 		})
 	}
 	return &entry.result
+}
+
+// classify classifies large texts one at a time. What was prepared is asked for between two readings of
+// such a text, when neither the lock nor a parse tree is held: the answer may take another large text to be
+// classified.
+func (k *Classifier) classify(text string, s Settings) (Result, *session) {
+	if len(text) < largeText {
+		return classify(text, s, k.catalog)
+	}
+	if s.Prepared == nil {
+		return k.classifyLarge(text, s)
+	}
+	known := map[string]*Statement{}
+	var missing []string
+	asking := s
+	asking.Prepared = func(name string) *Statement {
+		if _, ok := known[name]; !ok {
+			missing = append(missing, name)
+		}
+		return known[name]
+	}
+	r, session := k.classifyLarge(text, asking)
+	if len(missing) == 0 {
+		return r, session
+	}
+	for _, name := range missing {
+		known[name] = s.Prepared(name)
+	}
+	return k.classifyLarge(text, asking)
+}
+
+func (k *Classifier) classifyLarge(text string, s Settings) (Result, *session) {
+	k.large.Lock()
+	defer k.large.Unlock()
+	return classify(text, s, k.catalog)
 }
 
 func (k *Classifier) remembered(text []byte, s Settings) *Result {

@@ -20,6 +20,8 @@ const (
 	MaxStatements  = 10_000
 	MaxObjects     = 1_000 // named by one statement
 	MaxOperatorRun = 256   // operator characters in a row, also where they are quoted
+	MaxExecutes    = 1_000 // EXECUTEs in a text
+	MaxPrepared    = 100   // of so many statements that were prepared before it
 
 	maxWhy = 64 // kept for one statement; further evidence adds its effect and no words
 )

@@ -91,10 +91,12 @@ type session struct {
 	prepared func(string) *Statement
 	// inText holds the statements that the text itself prepared so far; nil for those it forgot.
 	inText       map[string]*Statement
-	pathSet      bool // the text changed search_path
-	forgotten    bool // all that were prepared before the text
-	usesPrepared bool // the result depends on prepared
-	valueRead    bool // and on the value of a literal
+	asked        map[string]*Statement // what prepared said
+	executes     int                   // EXECUTEs so far
+	pathSet      bool                  // the text changed search_path
+	forgotten    bool                  // all that were prepared before the text
+	usesPrepared bool                  // the result depends on prepared
+	valueRead    bool                  // and on the value of a literal
 	constants    []*pg.A_Const
 	credentials  credentials
 }

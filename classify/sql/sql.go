@@ -12,7 +12,9 @@ type Settings struct {
 	SearchPath                string // as SHOW search_path prints it; "" is the server's default
 	// Prepared returns the statement prepared in this session under a name, by PREPARE or by the
 	// protocol, or nil when there is none. EXECUTE of a name it does not know is Unknown, as is every
-	// EXECUTE when Prepared is nil.
+	// EXECUTE when Prepared is nil. It is asked for at most MaxPrepared names, each
+	// once, and never under a lock, so it may classify. EXECUTE of an EXECUTE is Unknown whatever
+	// that one runs, so Prepared need not look further, and must not, lest one text reach very many.
 	Prepared func(name string) *Statement
 }
 

@@ -304,6 +304,10 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 	body := w.session.execute(n.Name)
 	w.executeCredentials(n, body)
 	switch {
+	case body == nil && w.session.executesTooMuch():
+		w.effect(countersign.Unknown, sanitize.Format("the text has more than %s EXECUTEs, or of more than %s statements of the session",
+			sanitize.Int(MaxExecutes), sanitize.Int(MaxPrepared)))
+		return
 	case body == nil:
 		w.effect(countersign.Unknown, sanitize.Format("EXECUTE of %s, which is not known in this session", sanitize.Name(display(n.Name))))
 		return
@@ -366,8 +370,15 @@ func (s *session) forget(name string, all bool) {
 	s.prepare(name, nil)
 }
 
-// execute returns what EXECUTE of name runs, or nil.
+func (s *session) executesTooMuch() bool {
+	return s.executes > MaxExecutes || len(s.asked) >= MaxPrepared
+}
+
+// execute returns what EXECUTE of name runs, or nil, also past MaxExecutes and MaxPrepared.
 func (s *session) execute(name string) *Statement {
+	if s.executes++; s.executes > MaxExecutes {
+		return nil
+	}
 	if body, ok := s.inText[name]; ok {
 		return body
 	}
@@ -375,5 +386,13 @@ func (s *session) execute(name string) *Statement {
 	if s.forgotten || s.prepared == nil {
 		return nil
 	}
-	return s.prepared(name)
+	body, asked := s.asked[name]
+	if !asked && len(s.asked) < MaxPrepared {
+		if s.asked == nil {
+			s.asked = map[string]*Statement{}
+		}
+		body = s.prepared(name)
+		s.asked[name] = body
+	}
+	return body
 }

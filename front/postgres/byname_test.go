@@ -34,3 +34,22 @@ func TestExplainDeclareOpensNoCursor(t *testing.T) {
 		t.Errorf("%d rows past a limit of 5: %s", n, said)
 	}
 }
+
+// A prepared statement is one command, as the server has it, and EXECUTE does not follow another EXECUTE: no
+// text reaches more of them than it names.
+func TestPreparedStatementIsOneCommand(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{policy: openPolicy})
+	c := dialRaw(t, r.url("&options=-c%20countersign.hold%3D200ms"))
+	c.play([]string{"P|a|SELECT 1 ; P|b|EXECUTE a ; S"})
+	said := c.play([]string{"P|two|EXECUTE none; EXECUTE none ; S"}) // not held for a signature either
+	if want := "E ERROR 42601 cannot insert multiple commands into a prepared statement"; !strings.Contains(said, want) {
+		t.Errorf("said: %s", said)
+	}
+	if said := c.play([]string{"Q|EXECUTE a"}); strings.Contains(said, "E ERROR") {
+		t.Errorf("EXECUTE: %s", said)
+	}
+	if said := c.play([]string{"Q|EXECUTE b"}); !strings.Contains(said, "E ERROR "+codePending) {
+		t.Errorf("EXECUTE of EXECUTE: %s", said)
+	}
+}

@@ -25,6 +25,7 @@ const (
 	codeResultLimit    = "54000" // program_limit_exceeded
 	codeNameTooLong    = "42622" // name_too_long
 	codeReservedName   = "42939" // reserved_name
+	codeSyntax         = "42601" // syntax_error
 	codePending        = "55000" // object_not_in_prerequisite_state
 	codeBadParameter   = "22023" // invalid_parameter_value
 	codeUnsupported    = "0A000" // feature_not_supported

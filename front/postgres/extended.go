@@ -59,6 +59,9 @@ func (c *conn) parse(ctx context.Context, frame []byte) error {
 	if err != nil || c.discarding {
 		return err
 	}
+	if len(known.result.Statements) > 1 {
+		return c.refuse(ctx, serverError(codeSyntax, "cannot insert multiple commands into a prepared statement"))
+	}
 	if c.status == 'E' && !known.endsFailed() {
 		return c.refuse(ctx, errFailedBlock)
 	}
@@ -96,8 +99,9 @@ func (c *conn) parse(ctx context.Context, frame []byte) error {
 	if name != "" {
 		c.names++
 	}
+	c.expect(e)
 	c.unsynced = true
-	return c.forwardParse(e, s.frame)
+	return c.forwardParse(&s, s.frame)
 }
 
 func (c *conn) bind(ctx context.Context, frame []byte) error {
@@ -175,8 +179,8 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	c.sent(po.action, po.permit, s)
 	po.hash = c.block.hash
 	c.unsynced = true
-	e := expected{kind: expectBind, name: name, portal: po, stmt: s, permit: po.permit}
-	if err := c.forwardExecutable(ctx, e, frame); err != nil {
+	c.expect(expected{kind: expectBind, name: name, portal: po, stmt: s, permit: po.permit})
+	if err := c.forwardExecutable(ctx, po.permit, frame); err != nil {
 		c.unsent(po.permit, err)
 		return err
 	}
@@ -220,7 +224,8 @@ func untyped(params []countersign.Param) bool {
 // learnTypes asks the server for the types of a statement's parameters.
 func (c *conn) learnTypes(ctx context.Context, s *statement, name []byte) error {
 	c.unsynced = true
-	if err := c.forwardInert(expected{kind: expectDescribe, own: true, stmt: s}, appendTarget(nil, msgDescribe, 'S', name)); err != nil {
+	c.expect(expected{kind: expectDescribe, own: true, stmt: s})
+	if err := c.forwardInert(appendTarget(nil, msgDescribe, 'S', name)); err != nil {
 		return err
 	}
 	return c.settle(ctx)
@@ -263,10 +268,12 @@ func (c *conn) parseAgain(s *statement, name []byte) error {
 		return nil
 	}
 	s.doubt = false
-	if err := c.forwardInert(expected{kind: expectClose, own: true}, appendTarget(nil, msgClose, 'S', name)); err != nil {
+	c.expect(expected{kind: expectClose, own: true})
+	if err := c.forwardInert(appendTarget(nil, msgClose, 'S', name)); err != nil {
 		return err
 	}
-	return c.forwardParse(expected{kind: expectParse, own: true, name: string(name), stmt: s}, s.frame)
+	c.expect(expected{kind: expectParse, own: true, name: string(name), stmt: s})
+	return c.forwardParse(s, s.frame)
 }
 
 func (c *conn) describe(ctx context.Context, frame []byte) error {
@@ -284,8 +291,9 @@ func (c *conn) describe(ctx context.Context, frame []byte) error {
 	if kind == 'S' {
 		e.stmt = c.statements[string(name)]
 	}
+	c.expect(e)
 	c.unsynced = true
-	return c.forwardInert(e, frame)
+	return c.forwardInert(frame)
 }
 
 func (c *conn) execute(ctx context.Context, frame []byte) error {
@@ -325,15 +333,8 @@ func (c *conn) execute(ctx context.Context, frame []byte) error {
 	p.ran = true
 	p.owed++
 	c.unsynced = true
-	e := expected{kind: expectExecute, portal: p, stmt: p.stmt, permit: p.permit}
-	if err := c.forwardExecutable(ctx, e, frame); err != nil || !e.mayTakeCopy() {
-		return err
-	}
-	// What the client sends next is the data of a COPY, where the server asks for it: its Sync would end nothing.
-	if err := c.settle(ctx); err != nil {
-		return err
-	}
-	return c.endedAmongData(ctx)
+	c.expect(expected{kind: expectExecute, portal: p, stmt: p.stmt, permit: p.permit})
+	return c.forwardExecutable(ctx, p.permit, frame)
 }
 
 // runs notes what an Execute does beyond what its Bind was noted for: between them the pipeline may have
@@ -382,17 +383,19 @@ func (c *conn) close(ctx context.Context, frame []byte) error {
 			return c.answerHere(ctx, appendFrame(nil, msgCloseComplete))
 		}
 	}
+	c.expect(e)
 	c.unsynced = true
-	return c.forwardInert(e, frame)
+	return c.forwardInert(frame)
 }
 
 // sync ends a pipeline.
-func (c *conn) sync(ctx context.Context) error {
+func (c *conn) sync(ctx context.Context, frame []byte) error {
 	c.discarding = false
+	c.expect(expected{kind: expectSync})
 	if c.block.dirty {
 		c.block.commitSent = !c.block.open || c.block.commitSent
 	}
-	if err := c.forwardInert(expected{kind: expectSync}, syncFrame); err != nil {
+	if err := c.forwardInert(frame); err != nil {
 		return err
 	}
 	c.cancelling.running()
@@ -408,7 +411,7 @@ func (c *conn) settle(ctx context.Context) error {
 	if c.owed() == nil {
 		return nil
 	}
-	if err := c.forwardFlush(); err != nil {
+	if err := c.forwardInert(flushFrame); err != nil {
 		return err
 	}
 	c.cancelling.running()

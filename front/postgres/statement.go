@@ -26,6 +26,7 @@ type statement struct {
 	understood bool
 	path       string // the search path under which it was classified
 	bySQL      bool   // PREPARE made it; the text is that of the PREPARE
+	among      bool   // and of other statements
 
 	// permit is that of a text which is not understood, from Parse to the first Bind (P5).
 	permit *gate.Permit
@@ -159,15 +160,27 @@ func (c *conn) prepared(name string) *sql.Statement {
 	if s == nil || s.doubt {
 		return nil
 	}
-	c.classifyAgain(s)
+	if !s.executes() { // EXECUTE of an EXECUTE is unknown whatever that one runs
+		c.classifyWith(s, nil)
+	}
 	return s.single()
+}
+
+func (s *statement) executes() bool {
+	return s.any(func(st *sql.Statement) bool { return st.Execute != "" })
 }
 
 // classifyAgain takes account of a search path that has changed since a statement was prepared: the server
 // resolves its names anew.
-func (c *conn) classifyAgain(s *statement) {
-	byName := s.any(func(st *sql.Statement) bool { return st.Execute != "" })
-	if s.path == c.state.path && c.state.pathKnown && !byName {
+func (c *conn) classifyAgain(s *statement) { c.classifyWith(s, c.prepared) }
+
+func (c *conn) classifyWith(s *statement, prepared func(string) *sql.Statement) {
+	if s.path == c.state.path && c.state.pathKnown && !s.executes() {
+		return
+	}
+	if s.among {
+		// What stood before it in its text decided what it means, too.
+		s.result, s.path, s.understood = &sql.Result{Effects: countersign.Unknown}, c.state.path, false
 		return
 	}
 	r := c.front.classifier.Classify(s.text, sql.Settings{
@@ -210,7 +223,7 @@ func (c *conn) freshPath(ctx context.Context) error {
 		}
 	}
 	if wasUnsynced {
-		if err := c.forwardFlush(); err != nil {
+		if err := c.forwardInert(flushFrame); err != nil {
 			return err
 		}
 	} else if err := c.ownSync(); err != nil {
@@ -421,6 +434,7 @@ func (c *conn) remember(e *expected, st *sql.Statement) {
 // preparedBySQL is the statement that PREPARE leaves under its name.
 func preparedBySQL(from *statement, st *sql.Statement) *statement {
 	s := &statement{text: from.text, shown: from.shown, bySQL: true, result: &sql.Result{Effects: countersign.Unknown}}
+	s.among = from.single() == nil
 	if body := st.PrepareBody; body != nil {
 		s.result = &sql.Result{
 			Statements: []sql.Statement{*body}, Effects: body.Effects, Objects: body.Objects, Facts: body.Facts,
