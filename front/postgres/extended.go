@@ -80,7 +80,7 @@ func (c *conn) parse(ctx context.Context, frame []byte) error {
 		return c.refuse(ctx, err)
 	}
 	s.kept = size
-	s.frame = bytes.Clone(frame)
+	s.frame = frame
 	a := c.action(&s, nil)
 	if !s.understood || c.sess.Judge(a).Verdict == countersign.Deny {
 		// Not understood: held already, since the server's analysis runs code. Denied: this records the refusal.
@@ -99,9 +99,8 @@ func (c *conn) parse(ctx context.Context, frame []byte) error {
 	if name != "" {
 		c.names++
 	}
-	c.expect(e)
 	c.unsynced = true
-	return c.forwardParse(&s, s.frame)
+	return c.forwardParse(e, s.frame)
 }
 
 func (c *conn) bind(ctx context.Context, frame []byte) error {
@@ -142,9 +141,6 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 			c.release(&po.kept)
 		}
 	}()
-	// From here on the bytes are the gateway's own copy: what is judged is what is forwarded (P3).
-	frame = bytes.Clone(frame)
-	m, _ = decodeBind(frame[headerLen:], m.params)
 	s.typeParams(m.params)
 	if st := s.single(); st != nil && st.Copy == sql.CopyFromClient {
 		return c.bindCopy(ctx, name, po, frame)
@@ -179,8 +175,8 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	c.sent(po.action, po.permit, s)
 	po.hash = c.block.hash
 	c.unsynced = true
-	c.expect(expected{kind: expectBind, name: name, portal: po, stmt: s, permit: po.permit})
-	if err := c.forwardExecutable(ctx, po.permit, frame); err != nil {
+	e := expected{kind: expectBind, name: name, portal: po, stmt: s, permit: po.permit}
+	if err := c.forwardExecutable(ctx, e, frame); err != nil {
 		c.unsent(po.permit, err)
 		return err
 	}
@@ -224,8 +220,7 @@ func untyped(params []countersign.Param) bool {
 // learnTypes asks the server for the types of a statement's parameters.
 func (c *conn) learnTypes(ctx context.Context, s *statement, name []byte) error {
 	c.unsynced = true
-	c.expect(expected{kind: expectDescribe, own: true, stmt: s})
-	if err := c.forwardInert(appendTarget(nil, msgDescribe, 'S', name)); err != nil {
+	if err := c.forwardInert(expected{kind: expectDescribe, own: true, stmt: s}, appendTarget(nil, msgDescribe, 'S', name)); err != nil {
 		return err
 	}
 	return c.settle(ctx)
@@ -268,12 +263,10 @@ func (c *conn) parseAgain(s *statement, name []byte) error {
 		return nil
 	}
 	s.doubt = false
-	c.expect(expected{kind: expectClose, own: true})
-	if err := c.forwardInert(appendTarget(nil, msgClose, 'S', name)); err != nil {
+	if err := c.forwardInert(expected{kind: expectClose, own: true}, appendTarget(nil, msgClose, 'S', name)); err != nil {
 		return err
 	}
-	c.expect(expected{kind: expectParse, own: true, name: string(name), stmt: s})
-	return c.forwardParse(s, s.frame)
+	return c.forwardParse(expected{kind: expectParse, own: true, name: string(name), stmt: s}, s.frame)
 }
 
 func (c *conn) describe(ctx context.Context, frame []byte) error {
@@ -291,9 +284,8 @@ func (c *conn) describe(ctx context.Context, frame []byte) error {
 	if kind == 'S' {
 		e.stmt = c.statements[string(name)]
 	}
-	c.expect(e)
 	c.unsynced = true
-	return c.forwardInert(frame)
+	return c.forwardInert(e, frame)
 }
 
 func (c *conn) execute(ctx context.Context, frame []byte) error {
@@ -333,8 +325,15 @@ func (c *conn) execute(ctx context.Context, frame []byte) error {
 	p.ran = true
 	p.owed++
 	c.unsynced = true
-	c.expect(expected{kind: expectExecute, portal: p, stmt: p.stmt, permit: p.permit})
-	return c.forwardExecutable(ctx, p.permit, frame)
+	e := expected{kind: expectExecute, portal: p, stmt: p.stmt, permit: p.permit}
+	if err := c.forwardExecutable(ctx, e, frame); err != nil || !e.mayTakeCopy() {
+		return err
+	}
+	// What the client sends next is the data of a COPY, where the server asks for it: its Sync would end nothing.
+	if err := c.settle(ctx); err != nil {
+		return err
+	}
+	return c.endedAmongData(ctx)
 }
 
 // runs notes what an Execute does beyond what its Bind was noted for: between them the pipeline may have
@@ -383,19 +382,17 @@ func (c *conn) close(ctx context.Context, frame []byte) error {
 			return c.answerHere(ctx, appendFrame(nil, msgCloseComplete))
 		}
 	}
-	c.expect(e)
 	c.unsynced = true
-	return c.forwardInert(frame)
+	return c.forwardInert(e, frame)
 }
 
 // sync ends a pipeline.
-func (c *conn) sync(ctx context.Context, frame []byte) error {
+func (c *conn) sync(ctx context.Context) error {
 	c.discarding = false
-	c.expect(expected{kind: expectSync})
 	if c.block.dirty {
 		c.block.commitSent = !c.block.open || c.block.commitSent
 	}
-	if err := c.forwardInert(frame); err != nil {
+	if err := c.forwardInert(expected{kind: expectSync}, syncFrame); err != nil {
 		return err
 	}
 	c.cancelling.running()
@@ -411,7 +408,7 @@ func (c *conn) settle(ctx context.Context) error {
 	if c.owed() == nil {
 		return nil
 	}
-	if err := c.forwardInert(flushFrame); err != nil {
+	if err := c.forwardFlush(); err != nil {
 		return err
 	}
 	c.cancelling.running()

@@ -223,7 +223,7 @@ func (c *conn) freshPath(ctx context.Context) error {
 		}
 	}
 	if wasUnsynced {
-		if err := c.forwardInert(flushFrame); err != nil {
+		if err := c.forwardFlush(); err != nil {
 			return err
 		}
 	} else if err := c.ownSync(); err != nil {
