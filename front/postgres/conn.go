@@ -28,6 +28,7 @@ type conn struct {
 	in     reader // from the client
 	taken  int    // of the front's memory, for the message being read
 	kept   int    // of the front's memory, for prepared statements and portals
+	small  []byte // the small message that is being handled
 	up     *upstream
 	back   reader // from the server
 	toUp   []byte // for the server; door.go
@@ -187,6 +188,7 @@ func (c *conn) run(ctx context.Context) error {
 			}
 		default:
 			done, err := c.message(ctx)
+			c.in.giveBack()
 			c.front.memory.give(c.taken)
 			c.taken = 0
 			if done || err != nil {
@@ -252,11 +254,11 @@ func (c *conn) message(ctx context.Context) (done bool, err error) {
 	if err != nil {
 		return false, c.dismiss("invalid message length")
 	}
-	frame := c.in.buf[c.in.r : c.in.r+size]
-	c.in.r += size
 	if c.discarding && typ != msgSync && typ != msgTerminate {
+		c.in.r += size
 		return false, nil
 	}
+	frame := c.take(typ, size)
 	if c.owed() != nil && c.unread+size > maxUnread {
 		// The server may be waiting to be read before it reads on.
 		if err := c.settle(ctx); err != nil || c.discarding && typ != msgSync && typ != msgTerminate {
@@ -291,6 +293,29 @@ func (c *conn) message(ctx context.Context) (done bool, err error) {
 		return false, c.dismiss(fmt.Sprintf("invalid frontend message type %d", typ))
 	}
 }
+
+// take consumes the client's next message. What handles it may wait, and may read more from the client while it
+// does, so it gets bytes of its own; only of what can be large and is forwarded at once it borrows them.
+func (c *conn) take(typ byte, size int) []byte {
+	switch typ {
+	case msgParse, msgBind:
+		return c.in.own(size, nil) // kept with the statement or portal
+	case msgDescribe, msgExecute, msgClose:
+		if size > maxSmall {
+			return c.in.own(size, nil)
+		}
+		c.small = c.in.own(size, c.small)
+		return c.small
+	case msgQuery, msgFunctionCall:
+		return c.in.lend(size)
+	default: // of which nothing but the type is looked at
+		c.in.r += size
+		return nil
+	}
+}
+
+// maxSmall is the largest message for which the same memory is used again.
+const maxSmall = 1 << 10
 
 // dismiss ends the connection of a client that does not speak the protocol.
 func (c *conn) dismiss(message string) error {

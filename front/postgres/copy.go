@@ -49,10 +49,11 @@ func (c *conn) copyIn(ctx context.Context, s *statement, po *portal, frame []byt
 	if po != nil {
 		refuse = c.refuse
 	}
+	frame = bytes.Clone(frame)
+	c.in.giveBack()
 	if err := c.settle(ctx); err != nil || c.discarding {
 		return err
 	}
-	frame = bytes.Clone(frame)
 	if po != nil {
 		if err := c.boundStill(ctx, po); err != nil {
 			return refuse(ctx, err)

@@ -80,7 +80,7 @@ func (c *conn) parse(ctx context.Context, frame []byte) error {
 		return c.refuse(ctx, err)
 	}
 	s.kept = size
-	s.frame = bytes.Clone(frame)
+	s.frame = frame
 	a := c.action(&s, nil)
 	if !s.understood || c.sess.Judge(a).Verdict == countersign.Deny {
 		// Not understood: held already, since the server's analysis runs code. Denied: this records the refusal.
@@ -141,9 +141,6 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 			c.release(&po.kept)
 		}
 	}()
-	// From here on the bytes are the gateway's own copy: what is judged is what is forwarded (P3).
-	frame = bytes.Clone(frame)
-	m, _ = decodeBind(frame[headerLen:], m.params)
 	s.typeParams(m.params)
 	if st := s.single(); st != nil && st.Copy == sql.CopyFromClient {
 		return c.bindCopy(ctx, name, po, frame)

@@ -10,15 +10,19 @@ import (
 // headerLen is the size of a frame's header: type, and the length of what follows the type.
 const headerLen = 5
 
-var errFrameLength = errors.New("a frame's length is impossible")
+var (
+	errFrameLength = errors.New("a frame's length is impossible")
+	errLent        = errors.New("reading would overwrite a frame that is still looked at")
+)
 
 // reader walks the frames that arrive on one connection. It is owned by one goroutine at a time.
 type reader struct {
 	conn  net.Conn
 	buf   []byte
-	r, w  int // buf[r:w] has arrived and is not consumed
-	small int // size to begin with, and to return to when idle
-	large int // size up to which it grows by itself when reads fill it
+	r, w  int  // buf[r:w] has arrived and is not consumed
+	small int  // size to begin with, and to return to when idle
+	large int  // size up to which it grows by itself when reads fill it
+	lent  bool // a frame in buf is in use: nothing may be read over it
 }
 
 func newReader(conn net.Conn, small, large int) reader {
@@ -40,12 +44,33 @@ func (f *reader) header() (typ byte, size int, ok bool, err error) {
 	return f.buf[f.r], int(n) + 1, true, nil
 }
 
+// own consumes the next frame and returns a copy of it: in buf where that is large enough.
+func (f *reader) own(size int, buf []byte) []byte {
+	frame := append(buf[:0], f.buf[f.r:f.r+size]...)
+	f.r += size
+	return frame
+}
+
+// lend consumes the next frame and returns it as it lies in the buffer, until giveBack. What is judged and what
+// is forwarded must be the same bytes (P3), so meanwhile nothing is read that could take their place.
+func (f *reader) lend(size int) []byte {
+	frame := f.buf[f.r : f.r+size : f.r+size]
+	f.r += size
+	f.lent = true
+	return frame
+}
+
+func (f *reader) giveBack() { f.lent = false }
+
 // maxWireLen is the largest length a frame may announce; it is PostgreSQL's own.
 const maxWireLen = 1 << 30
 
 // fill reads once. It makes room first, and grows the buffer only when it is full of one frame's bytes,
 // so memory follows what has arrived, never what was announced.
 func (f *reader) fill() error {
+	if f.lent {
+		return errLent
+	}
 	f.room()
 	n, err := f.conn.Read(f.buf[f.w:])
 	f.w += n

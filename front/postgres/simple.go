@@ -65,6 +65,7 @@ func (c *conn) runQuery(ctx context.Context, s *statement, a *countersign.Action
 		c.unsent(p, err)
 		return err
 	}
+	c.in.giveBack()
 	if s.changes() || a.Effects.Any(countersign.Execute|countersign.Unknown) {
 		c.generation++
 	}
@@ -95,6 +96,7 @@ func (c *conn) call(ctx context.Context, frame []byte) error {
 		return c.refuseSimple(ctx, errFailedBlock)
 	}
 	text := bytes.Clone(frame)
+	c.in.giveBack()
 	s := &statement{
 		text: text, shown: sanitize.Const("[a function call by number, outside SQL]"),
 		result: &sql.Result{Effects: countersign.Unknown, Why: []countersign.Evidence{{
