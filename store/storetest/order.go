@@ -111,6 +111,54 @@ func testLazy(t *testing.T, f *fixture) {
 	}
 }
 
+// testDoneOnce mixes changes that are written, that fail and that are refused. Each one that Commit took is told once, also
+// when the store is closed meanwhile; the others never. A gate that waits for one intent must not be woken by another.
+func testDoneOnce(t *testing.T, f *fixture) {
+	const n = 400
+	var told [n]atomic.Int64
+	var taken [n]bool
+	same := f.insert("the same")
+	var wg sync.WaitGroup
+	for w := range 8 {
+		wg.Go(func() {
+			for i := w; i < n; i += 8 {
+				if i == n/2 {
+					_ = f.Close() // fixture closes it again, and looks at the error
+				}
+				c := gate.Change{Events: []countersign.Event{intent(fmt.Sprintf("act_%d", i), "")}}
+				switch i % 5 {
+				case 1:
+					c.Lazy = true
+				case 2:
+					c = same // the first of them is written
+				case 3:
+					c.PolicyRevision = 99
+				case 4:
+					c.Events = []countersign.Event{event("not a type")}
+				}
+				taken[i] = f.Commit(context.Background(), c, func(gate.Receipt, error) { told[i].Add(1) }) == nil
+			}
+		})
+	}
+	wg.Wait()
+	if err := f.Close(); err != nil {
+		t.Errorf("close: %v", err)
+	}
+	some := 0
+	for i := range n {
+		want := int64(0)
+		if taken[i] {
+			want, some = 1, some+1
+		}
+		if got := told[i].Load(); got != want {
+			t.Errorf("change %d was told %d times; want %d", i, got, want)
+		}
+	}
+	if some < n/10 || some > n*9/10 {
+		t.Errorf("%d of %d changes were taken; want some of each", some, n)
+	}
+}
+
 // testOneWinner claims each of a few grants from many goroutines at the revision that all of them read:
 // exactly one claim of each grant is written (P4).
 func testOneWinner(t *testing.T, f *fixture) {

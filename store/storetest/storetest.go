@@ -57,6 +57,7 @@ func Run(t *testing.T, open func(t *testing.T, clock *Clock) Opener) {
 		{"EventsAreDense", testEventsDense},
 		{"OrderOfCallbacks", testOrder},
 		{"Lazy", testLazy},
+		{"DoneOnce", testDoneOnce},
 		{"OneWinner", testOneWinner},
 		{"CapsUnderLoad", testCapsUnderLoad},
 		{"Requests", testRequests},
