@@ -2,6 +2,7 @@ package sql
 
 import (
 	"slices"
+	"sort"
 	"strings"
 
 	pg "github.com/pganalyze/pg_query_go/v6"
@@ -68,13 +69,12 @@ func (r *Result) refuseSecretNames(text string) {
 		if span.Kind.Personal() {
 			continue
 		}
-		for i := range r.Statements {
-			if st := &r.Statements[i]; span.Start < st.End && span.End > st.Start {
-				for ; st != nil; st = st.PrepareBody {
-					w := walker{st: st}
-					w.effect(countersign.Unknown, sanitize.Const("a name in it holds what looks like a secret; name it otherwise"))
-					st.Facts.CatalogOnly = false
-				}
+		i := sort.Search(len(r.Statements), func(i int) bool { return r.Statements[i].End > span.Start })
+		for ; i < len(r.Statements) && r.Statements[i].Start < span.End; i++ {
+			for st := &r.Statements[i]; st != nil; st = st.PrepareBody {
+				w := walker{st: st}
+				w.effect(countersign.Unknown, sanitize.Const("a name in it holds what looks like a secret; name it otherwise"))
+				st.Facts.CatalogOnly = false
 			}
 		}
 	}

@@ -244,25 +244,23 @@ func (c *credentials) spans(text string) []sanitize.Span {
 	if err != nil {
 		return nil // it was parsed, so it cannot be
 	}
-	at := func(start int32) *pg.ScanToken {
-		i := sort.Search(len(scan.Tokens), func(i int) bool { return scan.Tokens[i].Start >= start })
-		for ; i < len(scan.Tokens); i++ { // an option's place may be that of the option's name
-			if t := scan.Tokens[i]; isLiteral(t.Token) {
-				return t
-			}
+	literals := slices.DeleteFunc(slices.Clone(scan.Tokens), func(t *pg.ScanToken) bool { return !isLiteral(t.Token) })
+	at := func(start int32) *pg.ScanToken { // an option's place may be that of the option's name
+		i := sort.Search(len(literals), func(i int) bool { return literals[i].Start >= start })
+		if i == len(literals) {
+			return nil
 		}
-		return nil
+		return literals[i]
 	}
 	var spans []sanitize.Span
 	if c.all {
-		for _, t := range scan.Tokens {
-			if isLiteral(t.Token) {
-				spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
-			}
+		for _, t := range literals {
+			spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
 		}
 		return spans
 	}
-	for _, start := range c.literals {
+	slices.Sort(c.literals)
+	for _, start := range slices.Compact(c.literals) {
 		if t := at(start); t != nil {
 			spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
 		}

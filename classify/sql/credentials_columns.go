@@ -58,10 +58,13 @@ func onlyTables(n *pg.Node) bool {
 
 // selectedCredential marks column i of a query, in every part of a UNION.
 func (w *walker) selectedCredential(n *pg.SelectStmt, i int) {
-	if n == nil {
+	if n == nil || !w.session.credentials.look() {
 		return
 	}
 	for _, row := range n.ValuesLists {
+		if !w.session.credentials.look() {
+			return
+		}
 		if items := row.GetList().GetItems(); i < len(items) {
 			w.credential(items[i])
 		}
@@ -113,18 +116,18 @@ func (w *walker) texts(parts ...any) {
 }
 
 // assignsColumn reports whether list holds SET password = column: the value is elsewhere in the statement.
-func assignsColumn(list []*pg.Node) bool {
+func (w *walker) assignsColumn(list []*pg.Node) bool {
 	for _, t := range list {
-		if r := t.GetResTarget(); isCredentialName(r.GetName()) && find(r.Val, isColumn) {
+		if r := t.GetResTarget(); isCredentialName(r.GetName()) && find(r.Val, w.isColumn) {
 			return true
 		}
 	}
 	return false
 }
 
-func isColumn(m any) bool {
+func (w *walker) isColumn(m any) bool {
 	_, ok := m.(*pg.ColumnRef)
-	return ok
+	return ok || !w.session.look()
 }
 
 // insertCredentials marks the values that an INSERT with a column list gives to columns of credentials.
@@ -134,13 +137,13 @@ func (w *walker) insertCredentials(n *pg.InsertStmt, source *pg.SelectStmt) {
 		names = append(names, c.GetResTarget().GetName())
 	}
 	w.columnCredentials(names, source, n.WithClause)
-	if source != nil && assignsColumn(n.OnConflictClause.GetTargetList()) {
+	if source != nil && w.assignsColumn(n.OnConflictClause.GetTargetList()) {
 		w.texts(source, n.WithClause)
 	}
 }
 
 func (w *walker) updateCredentials(n *pg.UpdateStmt) {
-	if assignsColumn(n.TargetList) {
+	if w.assignsColumn(n.TargetList) {
 		w.texts(n.FromClause, n.WithClause)
 	}
 }
@@ -151,11 +154,11 @@ func (w *walker) mergeCredentials(n *pg.MergeStmt) {
 	taken := false
 	for _, c := range n.MergeWhenClauses {
 		when := c.GetMergeWhenClause()
-		taken = taken || assignsColumn(when.GetTargetList())
+		taken = taken || w.assignsColumn(when.GetTargetList())
 		for i, v := range when.GetValues() {
 			if i < len(when.TargetList) && isCredentialName(when.TargetList[i].GetResTarget().GetName()) {
 				w.credential(v)
-				taken = taken || find(v, isColumn)
+				taken = taken || find(v, w.isColumn)
 			}
 		}
 	}

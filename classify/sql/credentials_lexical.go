@@ -16,6 +16,7 @@ type lexicalReader struct {
 	spans  []sanitize.Span
 	broken bool // the text does not parse: names count as literals do
 	all    bool // every literal counts
+	bareTo int  // where the last value without quotes ends; none of what ends one stands before that
 }
 
 // codeCredentials finds credentials in code inside a literal: literals that follow PASSWORD or another
@@ -88,7 +89,7 @@ func (r *lexicalReader) read() {
 		case word == ";":
 			if opened && !given && !r.all {
 				// A variable: where it got its value nobody knows.
-				r.all = true
+				r.all, r.bareTo = true, 0
 				r.read()
 				return
 			}
@@ -145,10 +146,14 @@ func (r *lexicalReader) bare(i int) {
 		return
 	}
 	span := wordSpan(r.tokens, i)
+	if span.End <= r.bareTo {
+		return // password=password=…
+	}
 	end := span.End
 	for end < len(r.text) && !strings.ContainsRune(" \t\r\n\f\v;,)'\"", rune(r.text[end])) {
 		end++
 	}
+	r.bareTo = end
 	r.add(t.Start, int32(end))
 }
 

@@ -191,21 +191,23 @@ func (w *walker) with(n *pg.WithClause) {
 	if n == nil {
 		return
 	}
-	outer := w.ctx.ctes
-	ctes := append([]string{}, outer...)
+	ctes := &withNames{names: make(map[string]bool, len(n.Ctes)), outer: w.ctx.ctes}
+	w.ctx.ctes = ctes
 	if n.Recursive {
 		for _, c := range n.Ctes {
-			ctes = append(ctes, c.GetCommonTableExpr().GetCtename())
+			ctes.names[c.GetCommonTableExpr().GetCtename()] = true
 		}
 	}
 	for _, c := range n.Ctes {
-		w.ctx.ctes = ctes
 		w.node(c)
-		if !n.Recursive {
-			ctes = append(ctes, c.GetCommonTableExpr().GetCtename())
-		}
+		ctes.names[c.GetCommonTableExpr().GetCtename()] = true
 	}
-	w.ctx.ctes = ctes
+}
+
+// withNames are the names of the WITH queries in sight: those of one WITH clause so far, and around it.
+type withNames struct {
+	names map[string]bool
+	outer *withNames
 }
 
 func (w *walker) commonTableExpr(n *pg.CommonTableExpr) {

@@ -98,6 +98,7 @@ type session struct {
 	usesPrepared bool                  // the result depends on prepared
 	valueRead    bool                  // and on the value of a literal
 	constants    []*pg.A_Const
+	looked       int // messages that find looked at, but for credentials
 	credentials  credentials
 }
 

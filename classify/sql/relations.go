@@ -25,8 +25,8 @@ func (w *walker) relation(n *pg.RangeVar) {
 }
 
 func (w *walker) isCTE(name string) bool {
-	for _, c := range w.ctx.ctes {
-		if c == name {
+	for c := w.ctx.ctes; c != nil; c = c.outer {
+		if c.names[name] {
 			return true
 		}
 	}
@@ -174,7 +174,7 @@ func (w *walker) plainSettings(n *pg.SelectStmt) *pg.RangeVar {
 		return r
 	}
 	bad := find(&pg.Node{Node: &pg.Node_SelectStmt{SelectStmt: n}}, func(m any) bool {
-		if w.looked++; w.looked > maxLooked {
+		if !w.session.look() {
 			return true
 		}
 		switch m := m.(type) {

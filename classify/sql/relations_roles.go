@@ -6,9 +6,15 @@ import (
 	pg "github.com/pganalyze/pg_query_go/v6"
 )
 
-// maxLooked is how many messages of one statement hidesSettings and plainSettings look at: queries inside
-// one another are looked at once for each.
-const maxLooked = 1_000_000
+// maxLooked is how many messages of one text are looked at again, besides the walk: queries inside one
+// another are once for each.
+const maxLooked = 300_000
+
+// look reports whether one more message may be looked at. Who may not takes the worse for granted.
+func (s *session) look() bool {
+	s.looked++
+	return s.looked <= maxLooked
+}
 
 // hidesSettings reports whether the query that reads r, pg_roles or pg_user, names the columns it shows,
 // and none of them holds the settings that are stored for a role.
@@ -21,10 +27,12 @@ func (w *walker) hidesSettings(r *pg.RangeVar) bool {
 		name = r.Alias.Aliasname
 	}
 	return !findMessage(reflect.ValueOf(w.ctx.query), func(m any) bool {
-		w.looked++
+		if !w.session.look() {
+			return true
+		}
 		switch m := m.(type) {
 		case *pg.ColumnRef:
-			return w.looked > maxLooked || showsSettings(m.Fields, name)
+			return showsSettings(m.Fields, name)
 		case *pg.A_Indirection: // of a row: (r).rolconfig, (f(r)).*
 			for _, field := range m.Indirection {
 				if field.GetAStar() != nil || isSettingsColumn(field.GetString_().GetSval()) {
@@ -37,7 +45,7 @@ func (w *walker) hidesSettings(r *pg.RangeVar) bool {
 		case *pg.JoinExpr:
 			return m.IsNatural || m.Alias != nil || m.JoinUsingAlias != nil || namesSettings(m.UsingClause)
 		}
-		return w.looked > maxLooked
+		return false
 	})
 }
 

@@ -120,11 +120,8 @@ func (w *walker) settingValues(n *pg.VariableSetStmt) (values []string, known bo
 // settingFunction is for set_config and current_setting.
 func (w *walker) settingFunction(function string, n *pg.FuncCall) {
 	name, known := "", false
-	if len(n.Args) > 0 && !n.FuncVariadic && !find(n.Args[0], isNamedArg) {
+	if len(n.Args) > 0 && !n.FuncVariadic && !slices.ContainsFunc(n.Args, isNamedArg) {
 		name, known = w.session.literal(n.Args[0])
-	}
-	if find(&pg.Node{Node: &pg.Node_FuncCall{FuncCall: n}}, isNamedArg) {
-		name, known = "", false
 	}
 	name = strings.ToLower(name)
 	switch {
@@ -152,10 +149,7 @@ func (w *walker) settingFunction(function string, n *pg.FuncCall) {
 	w.set(set)
 }
 
-func isNamedArg(m any) bool {
-	_, ok := m.(*pg.NamedArgExpr)
-	return ok
-}
+func isNamedArg(n *pg.Node) bool { return n.GetNamedArgExpr() != nil }
 
 // splitPath reads a search_path given as one text.
 func splitPath(text string) []string {

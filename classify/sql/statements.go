@@ -104,7 +104,7 @@ func (w *walker) updateStmt(n *pg.UpdateStmt) {
 	w.target(n.Relation, countersign.Write)
 	w.returning(n.ReturningList, "UPDATE", n == w.root)
 	w.updateCredentials(n)
-	if alwaysTrue(n.WhereClause, n.Relation) {
+	if w.alwaysTrue(n.WhereClause, n.Relation) {
 		w.unbounded(sanitize.Const("UPDATE without a WHERE that limits it"), countersign.Write)
 	}
 	w.with(n.WithClause)
@@ -115,7 +115,7 @@ func (w *walker) deleteStmt(n *pg.DeleteStmt) {
 	w.ctx.query = n
 	w.target(n.Relation, countersign.Delete)
 	w.returning(n.ReturningList, "DELETE", n == w.root)
-	if alwaysTrue(n.WhereClause, n.Relation) {
+	if w.alwaysTrue(n.WhereClause, n.Relation) {
 		w.unbounded(sanitize.Const("DELETE without a WHERE that limits it"), countersign.Delete)
 	}
 	w.with(n.WithClause)
@@ -128,6 +128,7 @@ func (w *walker) mergeStmt(n *pg.MergeStmt) {
 	w.returning(n.ReturningList, "MERGE", n == w.root)
 	w.mergeCredentials(n)
 	w.with(n.WithClause)
+	always := w.alwaysTrue(n.JoinCondition, n.Relation)
 	for _, c := range n.MergeWhenClauses {
 		when := c.GetMergeWhenClause()
 		if when == nil {
@@ -140,7 +141,7 @@ func (w *walker) mergeStmt(n *pg.MergeStmt) {
 		switch {
 		case !changed || when.Condition != nil:
 		case when.MatchKind == pg.MergeMatchKind_MERGE_WHEN_NOT_MATCHED_BY_SOURCE,
-			when.MatchKind == pg.MergeMatchKind_MERGE_WHEN_MATCHED && alwaysTrue(n.JoinCondition, n.Relation):
+			when.MatchKind == pg.MergeMatchKind_MERGE_WHEN_MATCHED && always:
 			w.unbounded(sanitize.Const("MERGE without a condition that limits it"), countersign.Write)
 		}
 	}
@@ -161,14 +162,14 @@ func (w *walker) unbounded(why sanitize.Clean, e countersign.Effects) {
 
 // alwaysTrue reports whether condition cannot be seen to limit the rows of target: there is none, it
 // names no column of the target, or it is true of every row by its form (id = id, true OR …).
-func alwaysTrue(condition *pg.Node, target *pg.RangeVar) bool {
+func (w *walker) alwaysTrue(condition *pg.Node, target *pg.RangeVar) bool {
 	if condition == nil || condition.Node == nil {
 		return true
 	}
 	if b := condition.GetBoolExpr(); b != nil && b.Boolop != pg.BoolExprType_NOT_EXPR {
 		some, all := false, true
 		for _, a := range b.Args {
-			t := alwaysTrue(a, target)
+			t := w.alwaysTrue(a, target)
 			some, all = some || t, all && t
 		}
 		return all || some && b.Boolop == pg.BoolExprType_OR_EXPR
@@ -179,7 +180,11 @@ func alwaysTrue(condition *pg.Node, target *pg.RangeVar) bool {
 	if x := condition.GetAExpr(); x != nil && sameColumn(x.Lexpr, x.Rexpr) {
 		return true
 	}
-	return !find(condition, func(m any) bool { return limits(m, target) })
+	tooMuch := false
+	return !find(condition, func(m any) bool {
+		tooMuch = !w.session.look()
+		return tooMuch || limits(m, target)
+	}) || tooMuch
 }
 
 // limits reports whether m refers to the target: by a column that is not another relation's, or by

@@ -88,7 +88,6 @@ type walker struct {
 	evidence  map[countersign.Evidence]bool
 	userData  bool // something besides system catalogs and constants is read
 	selectsTo bool // SELECT INTO
-	looked    int  // messages that hidesSettings and plainSettings looked at
 	assumed   bool // unqualified names were taken for pg_catalog's
 	plain     bool // relations were taken for plain tables
 
@@ -108,11 +107,11 @@ type scope struct {
 	use          countersign.Effects // what a relation named here suffers
 	kind         string              // and what kind of object it is
 	ddl          bool                // in a definition: types and names are stored, not used
-	ctes         []string            // names of the WITH queries in sight
-	values       *pg.SelectStmt      // the VALUES of an INSERT, which return nothing
-	plainCatalog *pg.RangeVar        // a pg_settings of which only harmless rows or columns are read
-	query        any                 // the statement or query whose FROM names the relations
-	allOptions   bool                // every option's value is a credential, except user
+	ctes         *withNames
+	values       *pg.SelectStmt // the VALUES of an INSERT, which return nothing
+	plainCatalog *pg.RangeVar   // a pg_settings of which only harmless rows or columns are read
+	query        any            // the statement or query whose FROM names the relations
+	allOptions   bool           // every option's value is a credential, except user
 }
 
 type objectKey struct{ kind, name string }
