@@ -137,7 +137,7 @@ func (s *Sanitizer) limited(raw string, first []finding, rest form, find finder)
 	if !utf8.ValidString(raw) {
 		return s.repaired(raw, first, rest, find)
 	}
-	for keep := MaxText; ; keep /= 2 {
+	for keep := MaxText; ; {
 		found := slices.Clone(first)
 		if len(raw) > keep {
 			end := strings.LastIndexAny(raw[:keep], " \t\r\n") + 1
@@ -146,6 +146,8 @@ func (s *Sanitizer) limited(raw string, first []finding, rest form, find finder)
 		text, all := s.settle(raw, found, find)
 		if len(text) <= MaxText {
 			return text, all
+		}
+		for keep /= 2; keep >= len(raw); keep /= 2 { // less than before
 		}
 	}
 }
@@ -182,6 +184,9 @@ func (s *Sanitizer) settle(raw string, found []finding, find finder) (string, []
 		more := find(text)
 		if len(more) == 0 {
 			return text, found
+		}
+		if len(edits) > 0 {
+			more = merge(more) // so that inSource passes over every edit once
 		}
 		for _, f := range more {
 			found = append(found, inSource(f, edits))

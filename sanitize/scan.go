@@ -58,22 +58,39 @@ type scanner struct {
 	views int
 	out   []finding
 
-	i         int // the next byte to look at
-	at        int // the first '@' at or after some earlier i; see nextAt
-	userinfo  int // the '@' that ends a URL's userinfo, which makes no e-mail address
-	encodedTo int // the end of the last run looked at for base64 and hex
-	stdTo     int // the end of the part of it in the standard alphabet
-	urlTo     int // and in the URL-safe one
-	tries     int // decodings begun in that run
-	jsonSpent int // bytes of embedded JSON that were read in vain
-	sqlTo     int // the end of what was read as a statement
-	phoneTo   int // a number before this follows a word for a telephone
+	i         int  // the next byte to look at
+	at        int  // the first '@' at or after some earlier i; see nextAt
+	userinfo  int  // the '@' that ends a URL's userinfo, which makes no e-mail address
+	encodedTo int  // the end of the last run looked at for base64 and hex
+	stdTo     int  // the end of the part of it in the standard alphabet
+	urlTo     int  // and in the URL-safe one
+	tries     int  // decodings begun in that run
+	jsonSpent int  // bytes of embedded JSON that were read in vain
+	sqlTo     int  // the end of what was read as a statement
+	phoneTo   int  // a number before this follows a word for a telephone
+	far       *far // what far looks have found, or nil
 	command   string
 	pending   position // {"name": "DB_PASSWORD", "value": …}
 	pendingTo int
 	awsKey    bool
 	escapes   bool // the text has backslashes
 	percents  bool // the text has percent escapes
+}
+
+// far remembers what looks that go far back or ahead have found, so that none goes that way twice. Few texts
+// need one.
+type far struct {
+	sepFrom, sepTo int       // the last long run of separators
+	argumentsTo    int       // the end of the last call whose strings were recorded
+	vain           int       // bytes of long values that turned out to be none; see spare
+	plain          [2]inText // what base64 decoded to, in the standard alphabet and in the URL-safe one
+}
+
+func (c *scanner) remembered() *far {
+	if c.far == nil {
+		c.far = new(far)
+	}
+	return c.far
 }
 
 // What the scanner does at a byte.
@@ -183,7 +200,7 @@ func (c *scanner) secret(a, b int, p position) bool {
 		return false
 	}
 	v := c.t[a:b]
-	if isPlaceholder(v) || isExample(v) || p.directory && (v[0] == '/' || v[0] == '~') {
+	if isPlaceholder(v) || (isExample(v) || p.directory && (v[0] == '/' || v[0] == '~')) && c.spare(b-a) {
 		return false
 	}
 	kind := p.kind
@@ -199,6 +216,21 @@ func (c *scanner) secret(a, b int, p position) bool {
 
 // longValue is the length from which a value's inside is not looked at.
 const longValue = 256
+
+// maxVain is how often as much as the whole text may be looked at as long values that turn out to be none.
+// A text in which more is was made to take long, and the values in it are replaced whatever they are.
+const maxVain = 4
+
+// spare reports whether a value of n bytes may be passed over because it is clearly none. What is inside
+// it is looked at again.
+func (c *scanner) spare(n int) bool {
+	if n <= longValue {
+		return true
+	}
+	far := c.remembered()
+	far.vain += n
+	return far.vain <= maxVain*len(c.t)
+}
 
 // word looks at the word that starts at c.i.
 func (c *scanner) word() {

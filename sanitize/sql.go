@@ -21,6 +21,7 @@ type sqlScanner struct {
 	last   literalAt
 	inner  scanner // for what is inside a literal or between literals
 	open   bool    // the text ends inside a literal or comment
+	other  foreign // whether the statement names another language than SQL's
 	odd    bool    // something begins as no statement does
 	// positionsOnly looks for credential positions and for nothing else.
 	positionsOnly bool
@@ -316,7 +317,7 @@ func (c *sqlScanner) mapped(tok *sqlToken, found []finding, content string, v *v
 func (c *sqlScanner) program(tok *sqlToken, content string, v *view) {
 	var found []finding
 	whole := false
-	if !foreignLanguage(c.t) {
+	if !c.other.language(c.t) {
 		found, whole, _ = scanSQL(content, c.strict, c.bodies-1)
 	}
 	if !whole {
@@ -329,15 +330,20 @@ func (c *sqlScanner) program(tok *sqlToken, content string, v *view) {
 	c.mapped(tok, merge(found), content, v)
 }
 
-// foreignLanguage reports whether a statement names a language whose quotes are not SQL's.
-func foreignLanguage(t string) bool {
+// foreign remembers whether a text, which is looked through once, names a language whose quotes are not
+// SQL's.
+type foreign struct{ known, is bool }
+
+func (f *foreign) language(t string) bool {
+	if f.known {
+		return f.is
+	}
+	f.known = true
 	lower := strings.ToLower(t)
 	for _, name := range [...]string{"plpython", "plperl", "pltcl", "plv8", "plr", "pljava", "plsh", "pllua"} {
-		if strings.Contains(lower, name) {
-			return true
-		}
+		f.is = f.is || strings.Contains(lower, name)
 	}
-	return false
+	return f.is
 }
 
 // quotedName looks at a quoted name, whose secrets are replaced and whose personal data are not: names are
@@ -393,9 +399,13 @@ func (c *sqlScanner) flush(end int) {
 // there is becomes a quoted name.
 func inGap(found []finding, t string, a, b int) []finding {
 	out := found[:0]
+	from, to := 0, 0 // the last name that was replaced; it is one finding, however many are in it
 	for _, f := range found {
 		f.Start += a
 		f.End += a
+		if from <= f.Start && f.End <= to {
+			continue
+		}
 		inName := f.Start > a && identPart[t[f.Start-1]] || f.End < b && identPart[t[f.End]]
 		switch {
 		case f.form == formURL:
@@ -408,6 +418,7 @@ func inGap(found []finding, t string, a, b int) []finding {
 			f.Start = a + runBack(t[a:f.Start], f.Start-a, f.Start-a, &identPart)
 			f.End = run(t[:b], f.End, b-f.End, &identPart)
 			f.form, f.value = formIdent, ""
+			from, to = f.Start, f.End
 		}
 		out = append(out, f)
 	}

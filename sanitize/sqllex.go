@@ -70,16 +70,13 @@ var (
 		return c
 	}()
 	numberPart = chars("A-Za-z0-9_")
+	spaceOrNUL = chars(" \t\r\n\v\f\x00")
 )
 
 // next returns the next token; at the end its kind is sqlEnd.
 func (l *sqlLexer) next() sqlToken {
 	t := l.t
-	l.i = run(t, l.i, len(t), &space)
-	if l.i < len(t) && t[l.i] == 0 {
-		l.i++
-		return l.next()
-	}
+	l.i = run(t, l.i, len(t), &spaceOrNUL)
 	i := l.i
 	if i >= len(t) {
 		return sqlToken{start: i, end: i}

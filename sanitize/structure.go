@@ -51,12 +51,34 @@ func (c *scanner) separator() {
 	for n := 0; n < 2 && c.i < len(t) && (t[c.i] == '=' || t[c.i] == '>'); n++ {
 		c.i++
 	}
-	k, ok := keyBefore(t, i)
+	start := i
+	if i > 0 && separatorChars[t[i-1]] {
+		start = c.separators(i)
+	}
+	k, ok := keyBefore(t, start)
 	if !ok {
 		return
 	}
 	c.keyed(k, t[i] == ':' && c.i == i+1)
 }
+
+// separators returns the start of the run of ':' and '=' that the one at i is in.
+func (c *scanner) separators(i int) int {
+	start := runBack(c.t, i, maxSeparators, &separatorChars)
+	if i-start < maxSeparators {
+		return start
+	}
+	far := c.remembered()
+	if i >= far.sepTo {
+		far.sepFrom, far.sepTo = runBack(c.t, start, start, &separatorChars), run(c.t, i, len(c.t), &separatorChars)
+	}
+	return far.sepFrom
+}
+
+// maxSeparators is the length from which a run of separators is walked once and remembered.
+const maxSeparators = 4
+
+var separatorChars = chars(":=")
 
 // keyed looks at the value after a key; c.i is just past the separator.
 func (c *scanner) keyed(k key, colon bool) {
@@ -153,11 +175,12 @@ func isPersonal(kind Kind, v string) bool {
 	}
 }
 
-// keyBefore finds the name that ends before the separator at i, which may be quoted.
+// maxEscapes is how many backslashes before a quotation mark are taken for its own: JSON inside a string
+// of JSON, and so on, four times, has 15.
+const maxEscapes = 16
+
+// keyBefore finds the name that ends before the separators at i, which may be quoted.
 func keyBefore(t string, i int) (key, bool) {
-	for i > 0 && (t[i-1] == ':' || t[i-1] == '=') {
-		i--
-	}
 	end := runBack(t, i, maxGap, &blank)
 	if end > 1 && t[end-1] == ']' && quoteChars[t[end-2]] {
 		end-- // params["password"] = …
@@ -165,10 +188,7 @@ func keyBefore(t string, i int) (key, bool) {
 	k := key{end: end}
 	if end > 0 && (t[end-1] == '"' || t[end-1] == '\'' || t[end-1] == '`') {
 		k.quoted = true
-		k.end--
-		for k.end > 0 && t[k.end-1] == '\\' {
-			k.end--
-		}
+		k.end = runBack(t, k.end-1, maxEscapes, &backslash)
 	}
 	k.start = runBack(t, k.end, maxName, &flagName)
 	if k.start == k.end {
@@ -202,7 +222,8 @@ func (c *scanner) value(v int, k key, p position, colon bool) {
 	}
 	if open, start := openQuote(t, v); open != "" {
 		end := closeQuote(t, start, open)
-		if p.weak && (digitsOnly(t[start:end]) || colon && !k.quoted && !k.lineStart && !plausible(t[start:min(end, start+maxWeak)])) {
+		if p.weak && (digitsOnly(t[start:end]) || colon && !k.quoted && !k.lineStart && !plausible(t[start:min(end, start+maxWeak)])) &&
+			c.spare(end-start) {
 			return // prose: unexpected token: ')'
 		}
 		c.credential(start, end, p)
@@ -255,12 +276,16 @@ func (c *scanner) arguments(i int, p position) {
 		case '"', '\'', '\\', '`':
 			if open, start := openQuote(t, i); open != "" {
 				stop := closeQuote(t, start, open)
-				c.secret(start, stop, p)
+				if c.far == nil || i >= c.far.argumentsTo {
+					c.secret(start, stop, p)
+				}
 				i = run(t, stop, len(open), &backslash)
 			}
 		}
 		i++
 	}
+	far := c.remembered()
+	far.argumentsTo = max(far.argumentsTo, i)
 }
 
 const maxArguments = 1024
@@ -286,8 +311,8 @@ func (c *scanner) credential(a, b int, p position) {
 	if p.kind == Authorization {
 		if next, single := authScheme(c.t[:b], a); next > a {
 			a = next
-			if single {
-				b = run(c.t[:b], a, b-a, &nonSpace)
+			if word := run(c.t[:b], a, b-a, &nonSpace); single && c.spare(b-word) {
+				b = word
 			}
 		}
 	}
@@ -381,13 +406,16 @@ func (c *scanner) block(v int, k key, p position) bool {
 		if text < stop {
 			if start < 0 {
 				start = text
+				if strings.HasPrefix(t[start:], pemBegin) {
+					return true // the detector takes all of it
+				}
 			}
 			end = stop
 		}
 		line = stop + 1
 	}
-	if start < 0 || strings.HasPrefix(t[start:], pemBegin) {
-		return start >= 0
+	if start < 0 {
+		return false
 	}
 	c.secret(start, end, p)
 	c.i = max(c.i, end)

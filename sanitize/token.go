@@ -224,12 +224,15 @@ func isJOSE(header string) bool {
 func (c *scanner) hash() {
 	t, i := c.t, c.i
 	c.i++
+	if wordBefore(t, i) {
+		return
+	}
 	id := run(t, i+1, 12, &cryptID)
 	if id >= len(t) || t[id] != '$' || !cryptIDs[t[i+1:id]] {
 		return
 	}
 	end := run(t, id+1, maxCrypt, &cryptChars)
-	if end-id < minCrypt || wordBefore(t, i) {
+	if end-id < minCrypt {
 		return
 	}
 	c.found(i, end, PasswordHash, "")
@@ -270,6 +273,6 @@ func (c *scanner) awsSecrets() {
 			}
 			i = run(c.t, stop, len(c.t), &base64Std) + 1
 		}
-		to = max(to, end)
+		to = max(to, end, min(i, len(c.t)))
 	}
 }

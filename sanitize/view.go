@@ -233,20 +233,31 @@ func (c *scanner) encoded(i, end int) {
 	stdEnd, urlEnd := c.stdTo, c.urlTo
 	stdStart := runBack(t, i, maxBackRun, &base64Std)
 	urlStart := runBack(t, i, maxBackRun, &dashed)
-	if c.base64(stdStart, stdEnd) || c.base64(i, stdEnd) && stdStart != i {
+	if c.base64(stdStart, stdEnd, 0) || c.base64(i, stdEnd, 0) && stdStart != i {
 		return
 	}
 	if urlEnd != stdEnd || urlStart != stdStart {
-		_ = c.base64(urlStart, urlEnd) || c.base64(i, urlEnd)
+		_ = c.base64(urlStart, urlEnd, 1) || c.base64(i, urlEnd, 1)
 	}
 }
 
 // maxBackRun is how far before a word the run of base64 that it is in may begin.
 const maxBackRun = 128
 
+// inText remembers that runs of base64 that end at to decoded to text in which nothing was found, and at
+// which of the four places of a group they began: one that begins later at the same place is the end of
+// that text.
+type inText struct {
+	to    int
+	place [4]bool
+}
+
 // base64 looks inside [a, b) of c.t.
-func (c *scanner) base64(a, b int) bool {
+func (c *scanner) base64(a, b, alphabet int) bool {
 	if b-a < minBase64 || c.tries >= maxTries {
+		return false
+	}
+	if c.far != nil && c.far.plain[alphabet].to == b && c.far.plain[alphabet].place[a%4] {
 		return false
 	}
 	if !startsBase64(c.t[a : a+minBase64]) {
@@ -257,6 +268,11 @@ func (c *scanner) base64(a, b int) bool {
 	if !ok {
 		return false
 	}
+	known := &c.remembered().plain[alphabet]
+	if known.to != b {
+		*known = inText{to: b}
+	}
+	known.place[a%4] = true
 	return c.holds(plain, a, run(c.t, b, 2, &padding))
 }
 
