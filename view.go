@@ -32,10 +32,17 @@ type View struct {
 	Why           []Evidence     `json:"why,omitempty"`
 	Shape         string         `json:"shape,omitempty"`
 	Justification Justification  `json:"justification,omitzero"`
+	Context       []ShownSetting `json:"context,omitempty"` // what the session's state is, sorted by name
 	Decision      Decision       `json:"decision"`
 	Policy        Digest         `json:"policy"`
 	Asked         time.Time      `json:"asked"`
 	Expires       time.Time      `json:"expires"`
+}
+
+// ShownSetting is a Setting as a reviewer is shown it.
+type ShownSetting struct {
+	Name  sanitize.Clean `json:"name"`
+	Value sanitize.Clean `json:"value"`
 }
 
 // ViewDigest is SHA-256 over "countersign/view/v1", a newline, and the JSON encoding of v by encoding/json, in the order of

@@ -36,8 +36,8 @@ func (s *Session) effective(a *countersign.Action, p *countersign.Principal) *co
 	}
 	if s.block.id != "" {
 		b.Facts.InTransaction = true
-		b.Context = append(slices.Clone(b.Context), countersign.Setting{Name: contextBlock, Value: countersign.Raw(s.block.id)})
-		sort.Slice(b.Context, func(i, j int) bool { return b.Context[i].Name < b.Context[j].Name })
+		at, _ := slices.BinarySearchFunc(b.Context, contextBlock, func(x countersign.Setting, name string) int { return strings.Compare(x.Name, name) })
+		b.Context = slices.Insert(slices.Clip(b.Context), at, countersign.Setting{Name: contextBlock, Value: countersign.Raw(s.block.id)})
 	}
 	if export {
 		b.Effects |= countersign.Export
@@ -274,9 +274,29 @@ func (s *Session) view(a *countersign.Action, who countersign.Principal, d count
 		Resource: s.resource.Name, ResourceKind: s.resource.Kind, Labels: labels,
 		Front: a.Front, Database: s.opening.Database, Role: s.opening.Role, Requester: who,
 		Text: a.Shown, Effects: a.Effects, Objects: a.Objects, Facts: a.Facts, Why: a.Why, Shape: a.Shape,
-		Justification: a.Justification, Decision: d, Policy: act.policyDigest,
+		Justification: a.Justification, Context: s.g.shownContext(a.Context), Decision: d, Policy: act.policyDigest,
 		Asked: now.UTC(), Expires: now.Add(expires).UTC(),
 	}
+}
+
+// maxShownSetting is the longest value of a setting that a reviewer is shown.
+const maxShownSetting = 1 << 10
+
+// shownContext is the context that a is bound to as reviewers see it: all of it.
+func (g *Gate) shownContext(list []countersign.Setting) []countersign.ShownSetting {
+	shown := make([]countersign.ShownSetting, len(list))
+	for i, s := range list {
+		shown[i].Name = sanitize.Name(s.Name)
+		switch {
+		case s.Name == contextBlock || s.Name == ContextTransaction:
+			shown[i].Value = sanitize.Name(string(s.Value)) // random, or a hash
+		case len(s.Value) > maxShownSetting:
+			shown[i].Value = sanitize.Format("[%s bytes]", sanitize.Int(int64(len(s.Value))))
+		default:
+			shown[i].Value = g.o.Sanitizer.Value(s.Name, string(s.Value))
+		}
+	}
+	return shown
 }
 
 // caps are the parties whose pending requests are counted.

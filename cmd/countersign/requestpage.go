@@ -20,6 +20,7 @@ func requestPage(p *page, r api.Request, now time.Time) {
 	}
 	whoSection(p, v)
 	whatSection(p, v)
+	contextSection(p, v)
 	knownSection(p, v)
 	rulesSection(p, v)
 	signatureSection(p, r, now)
@@ -71,6 +72,21 @@ func whatSection(p *page, v countersign.View) {
 		p.row(name, text)
 	}
 	p.row("size", factText(v.Facts))
+}
+
+// contextSection shows the state of the session that the signature is bound to.
+func contextSection(p *page, v countersign.View) {
+	if len(v.Context) == 0 {
+		return
+	}
+	p.section("IN A SESSION WITH")
+	for _, s := range v.Context {
+		value := s.Value.String()
+		if value == "" {
+			value = `""`
+		}
+		p.line(s.Name.String() + " = " + value)
+	}
 }
 
 func knownSection(p *page, v countersign.View) {

@@ -51,6 +51,7 @@ func (c *conn) sent(a *countersign.Action, p *gate.Permit, s *statement) {
 	} else {
 		c.relay.undurable = append(c.relay.undurable, p)
 	}
+	c.touch(s)
 	if s.commits() {
 		b.commitSent = true
 	}
@@ -165,7 +166,7 @@ func (c *conn) follow(e *expected, st *sql.Statement, tag []byte) {
 	case sql.TxNone, sql.TxCommitPrepared, sql.TxRollbackPrepared:
 	}
 	for i := range st.Sets {
-		c.setting(&st.Sets[i])
+		c.setting(st, &st.Sets[i])
 	}
 	c.remember(e, st)
 }

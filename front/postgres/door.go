@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"encoding/binary"
 	"errors"
 	"fmt"
 
@@ -99,13 +100,30 @@ const (
 	askPath       question = "SHOW search_path"
 	askConforming question = "SHOW standard_conforming_strings"
 	askEncoding   question = "SHOW client_encoding"
+	// What is in force of the settings that the server does not report and that change what a statement means;
+	// their names are read from here. The last ones are the gateway's own, which a statement may read.
+	askSettings question = "SELECT pg_catalog.current_setting('array_nulls', true), pg_catalog.current_setting('backslash_quote', true), " +
+		"pg_catalog.current_setting('bytea_output', true), pg_catalog.current_setting('check_function_bodies', true), " +
+		"pg_catalog.current_setting('default_table_access_method', true), pg_catalog.current_setting('default_tablespace', true), " +
+		"pg_catalog.current_setting('default_text_search_config', true), pg_catalog.current_setting('default_transaction_deferrable', true), " +
+		"pg_catalog.current_setting('default_transaction_isolation', true), pg_catalog.current_setting('default_transaction_read_only', true), " +
+		"pg_catalog.current_setting('extra_float_digits', true), pg_catalog.current_setting('gin_fuzzy_search_limit', true), " +
+		"pg_catalog.current_setting('lc_monetary', true), pg_catalog.current_setting('lc_numeric', true), pg_catalog.current_setting('lc_time', true), " +
+		"pg_catalog.current_setting('quote_all_identifiers', true), pg_catalog.current_setting('role', true), " +
+		"pg_catalog.current_setting('row_security', true), pg_catalog.current_setting('session_replication_role', true), " +
+		"pg_catalog.current_setting('timezone_abbreviations', true), pg_catalog.current_setting('transform_null_equals', true), " +
+		"pg_catalog.current_setting('xmlbinary', true), pg_catalog.current_setting('xmloption', true), " +
+		"pg_catalog.current_setting('countersign.hold', true), pg_catalog.current_setting('countersign.reason', true), " +
+		"pg_catalog.current_setting('countersign.run', true), pg_catalog.current_setting('countersign.ticket', true)"
+	// What is in force of one setting, whose name is a value here and never part of the text.
+	askSetting question = "SELECT pg_catalog.current_setting($1, true)"
 )
 
 // ownName is the name of the gateway's own statements and portals on the server.
 const ownName = "countersign_gateway"
 
 // ask queues a statement of our own, whose answers are not passed on.
-func (c *conn) ask(q question) error {
+func (c *conn) ask(q question, params ...string) error {
 	m := appendParse(nil, []byte(ownName), []byte(q), nil)
 	c.queue = append(c.queue, expected{kind: expectParse, own: true, name: ownName})
 	if q != failing {
@@ -113,7 +131,11 @@ func (c *conn) ask(q question) error {
 		m, at = begin(m, msgBind)
 		m = append(append(m, ownName...), 0)
 		m = append(append(m, ownName...), 0)
-		m = finish(append(m, 0, 0, 0, 0, 0, 0), at)
+		m = binary.BigEndian.AppendUint16(append(m, 0, 0), uint16(len(params)))
+		for _, p := range params {
+			m = append(binary.BigEndian.AppendUint32(m, uint32(len(p))), p...)
+		}
+		m = finish(append(m, 0, 0), at)
 		m, at = begin(m, msgExecute)
 		m = append(append(m, ownName...), 0)
 		m = finish(append(m, 0, 0, 0, 0), at)

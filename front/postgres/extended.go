@@ -156,6 +156,12 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 		s.typeParams(m.params)
 		po.action = c.action(s, m.params)
 	}
+	if s.permit != nil {
+		if err := c.freshSettings(ctx); err != nil || c.discarding {
+			return err
+		}
+		po.action.Context = c.bound(s)
+	}
 	if s.permit != nil && !s.signedFor(po.action) {
 		s.finishUnused()
 	}
@@ -340,6 +346,7 @@ func (c *conn) execute(ctx context.Context, frame []byte) error {
 // ended, and others may have been bound and run.
 func (c *conn) runs(p *portal) {
 	unseen := p.action.Effects.Any(countersign.Execute | countersign.Unknown)
+	c.touch(p.stmt)
 	if p.stmt.changes() || unseen {
 		c.generation++
 		c.changing = true

@@ -43,7 +43,8 @@ func (c *conn) hold() time.Duration {
 // admit asks the gate for a permit. While the action is held, the client's side is watched: one that goes
 // away or cancels ends the wait, and nothing is claimed for it.
 func (c *conn) admit(ctx context.Context, a *countersign.Action, s *statement) (*gate.Permit, error) {
-	if c.owed() != nil && (a.Effects.Privileged() || c.sess.Judge(a).Verdict != countersign.Allow) {
+	verdict := c.sess.Judge(a).Verdict
+	if c.owed() != nil && (a.Effects.Privileged() || verdict != countersign.Allow) {
 		// What was sent before must have succeeded before this is claimed or waits.
 		if err := c.settle(ctx); err != nil {
 			return nil, err
@@ -51,7 +52,14 @@ func (c *conn) admit(ctx context.Context, a *countersign.Action, s *statement) (
 		if c.discarding {
 			return nil, errDiscarded
 		}
-		a.Context, a.Facts.InTransaction = c.bound(), c.block.open
+		a.Context, a.Facts.InTransaction = c.bound(s), c.block.open
+	}
+	if verdict == countersign.Review || verdict == countersign.Confirm {
+		// What people sign is bound to what is in force now, whatever the session has run.
+		if err := c.freshSettings(ctx); err != nil {
+			return nil, err
+		}
+		a.Context = c.bound(s)
 	}
 	wait := c.cancelling.beginWait(ctx)
 	h := &c.holding

@@ -2,6 +2,7 @@ package postgres
 
 import (
 	"context"
+	"strings"
 
 	"github.com/countersign-dev/countersign/classify/sql"
 	"github.com/countersign-dev/countersign/sanitize"
@@ -55,11 +56,38 @@ func (c *conn) checkNames(s *statement) error {
 	}) {
 		return errOddName
 	}
+	if err := checkOwn(s); err != nil {
+		return err
+	}
 	if s.any(func(st *sql.Statement) bool {
 		return st.Prepare == ownName || st.Execute == ownName || st.Deallocate == ownName || st.Declares == ownName || st.Fetches == ownName || st.Closes == ownName
 	}) {
 		return own(codeReservedName, sanitize.Const("the name countersign_gateway is the gateway's own"),
 			sanitize.Clean{}, sanitize.Const("use another name"))
+	}
+	return nil
+}
+
+// checkOwn returns why the values that a text gives to countersign.* cannot be taken.
+func checkOwn(s *statement) error {
+	if s.result == nil {
+		return nil
+	}
+	for i := range s.result.Statements {
+		for _, set := range s.result.Statements[i].Sets {
+			limit, ours := ownLimits[set.Name]
+			if !strings.HasPrefix(set.Name, "countersign.") || set.Reset {
+				continue
+			}
+			if !ours {
+				return own(codeBadParameter, sanitize.Const("no such setting of countersign"), sanitize.Clean{},
+					sanitize.Const("there are countersign.hold, countersign.reason, countersign.ticket and countersign.run"))
+			}
+			if len(strings.Join(set.Values, "")) > limit {
+				return own(codeBadParameter, sanitize.Format("the value of %s is too long", sanitize.Name(set.Name)),
+					sanitize.Format("it may have %s bytes", sanitize.Int(int64(limit))), sanitize.Const("give a shorter one"))
+			}
+		}
 	}
 	return nil
 }

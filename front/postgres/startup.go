@@ -186,6 +186,9 @@ const (
 	ownRun    = "countersign.run"
 )
 
+// ownLimits are the settings of our own, and the most bytes that one may have.
+var ownLimits = map[string]int{ownHold: 32, ownReason: 2000, ownTicket: 256, ownRun: 256}
+
 func (o *opening) decode(body []byte) error {
 	p := &o.params
 	p.settings, p.own = map[string]string{}, map[string]string{}
@@ -251,6 +254,9 @@ func (p *startupParams) set(key, value string) error {
 
 func (p *startupParams) setting(key, value string) error {
 	key = strings.ToLower(key)
+	if limit, ours := ownLimits[key]; ours && len(value) > limit {
+		return startupError(codeBadParameter, fmt.Sprintf("%s has more than %d bytes", sanitize.Name(key), limit), "Give a shorter one.")
+	}
 	switch key {
 	case ownHold:
 		if _, err := parseHold(value); err != nil {

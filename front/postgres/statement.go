@@ -215,39 +215,67 @@ func (c *conn) freshPath(ctx context.Context) error {
 		return err
 	}
 	s.pathKnown = false
+	list := []asking{{askPath, nil}, {askConforming, nil}, {askEncoding, nil}}
+	if s.asked == nil {
+		list = append(list, asking{askSettings, nil})
+	}
+	rows, err := c.answers(ctx, list)
+	if err != nil {
+		return err
+	}
+	s.context = nil
+	if len(rows) != len(list) {
+		return nil
+	}
+	if len(rows) > 3 && !s.learn(rows[3]) {
+		return nil
+	}
+	for _, row := range rows[:3] {
+		if len(row) != 1 || row[0] == nil {
+			return nil
+		}
+	}
+	s.path, s.pathKnown, s.pathStale = *rows[0][0], true, false
+	s.reported["standard_conforming_strings"], s.reported["client_encoding"] = *rows[1][0], *rows[2][0]
+	return nil
+}
+
+// asking is a question with its parameters.
+type asking struct {
+	question question
+	params   []string
+}
+
+// answers asks the server questions of the gateway's own, when nothing else is owed, and returns the one row of
+// each; fewer when it would not say.
+func (c *conn) answers(ctx context.Context, list []asking) ([][]*string, error) {
 	c.relay.own = c.relay.own[:0]
 	wasUnsynced := c.unsynced
-	for _, q := range []question{askPath, askConforming, askEncoding} {
-		if err := c.ask(q); err != nil {
-			return err
+	for _, q := range list {
+		if err := c.ask(q.question, q.params...); err != nil {
+			return nil, err
 		}
 	}
 	if wasUnsynced {
 		if err := c.forwardFlush(); err != nil {
-			return err
+			return nil, err
 		}
 	} else if err := c.ownSync(); err != nil {
-		return err
+		return nil, err
 	}
 	if err := c.drain(ctx); err != nil {
-		return err
+		return nil, err
 	}
-	values := make([]string, 0, 3)
-	for _, row := range c.relay.own {
-		f := fields{b: row}
-		n, size := f.uint16(), int32(f.uint32())
-		value := f.take(int(size))
-		if n != 1 || f.end() != nil {
-			return nil
+	rows := make([][]*string, 0, len(list))
+	for _, body := range c.relay.own {
+		row, err := decodeRow(body)
+		if err != nil {
+			return nil, upstreamError(errUpstreamWords)
 		}
-		values = append(values, string(value))
+		rows = append(rows, row)
 	}
-	if len(values) == 3 {
-		s.path, s.pathKnown, s.pathStale = values[0], true, false
-		s.reported["standard_conforming_strings"], s.reported["client_encoding"] = values[1], values[2]
-	}
-	s.context = nil
-	return nil
+	c.relay.own = c.relay.own[:0]
+	return rows, nil
 }
 
 // action makes the Action of a statement with its parameters.
@@ -255,7 +283,7 @@ func (c *conn) action(s *statement, params []countersign.Param) *countersign.Act
 	r := s.result
 	a := &countersign.Action{
 		Resource: c.sess.Resource().Name, Front: Name,
-		Text: s.text, Params: params, Context: c.bound(),
+		Text: s.text, Params: params, Context: c.bound(s),
 		Shown: s.shown, Effects: r.Effects, Objects: r.Objects, Facts: r.Facts, Why: r.Why, Shape: r.Shape,
 	}
 	if r.Empty {
@@ -417,7 +445,7 @@ func (c *conn) remember(e *expected, st *sql.Statement) {
 			c.forget(c.statements[""])
 			clear(c.statements)
 			clear(c.cursors)
-			c.state.sets, c.state.context, c.state.pathStale = nil, nil, true
+			c.state.sets, c.state.context, c.state.pathStale = nil, nil, true // what set_config touched is asked for
 		}
 	case st.Deallocate != "":
 		c.forget(c.statements[st.Deallocate])

@@ -190,6 +190,23 @@ func decodeBind(body []byte, used []countersign.Param) (bindMessage, error) {
 	return m, f.end()
 }
 
+// decodeRow returns the columns of a DataRow, nil for NULL.
+func decodeRow(body []byte) ([]*string, error) {
+	f := fields{b: body}
+	n := int(f.uint16())
+	if f.bad || 4*n > len(f.b) {
+		return nil, errMalformed
+	}
+	row := make([]*string, n)
+	for i := range row {
+		if size := int32(f.uint32()); size >= 0 {
+			v := string(f.take(int(size)))
+			row[i] = &v
+		}
+	}
+	return row, f.end()
+}
+
 // decodeTarget decodes Describe and Close: what kind of thing ('S' or 'P'), and its name.
 func decodeTarget(body []byte) (kind byte, name []byte, err error) {
 	f := fields{b: body}
