@@ -31,6 +31,7 @@ type setting struct {
 type sessionState struct {
 	reported map[string]string  // what the server reports
 	asked    map[string]*string // what it has answered to askSettings, nil for what it does not have; nil before it was asked
+	ours     bool               // of these, one of countersign.* has a value
 	sets     settings           // what SET has changed of what is neither reported nor asked for
 
 	// touched are settings of the same kind that set_config may have changed: whether it ran, and when, only the
@@ -84,8 +85,10 @@ func (s *sessionState) learn(row []*string) bool {
 		return false
 	}
 	s.asked = make(map[string]*string, len(row))
+	s.ours = false
 	for i, name := range askedNames {
 		s.asked[name] = row[i]
+		s.ours = s.ours || ownLimits[name] > 0 && row[i] != nil
 	}
 	s.context = nil
 	return true
@@ -162,13 +165,11 @@ func (c *conn) touch(s *statement) {
 
 // sets reports whether s may change settings, also by reading on from what was declared or bound before.
 func (c *conn) sets(s *statement) bool {
-	return s.any(func(st *sql.Statement) bool {
-		if st.Fetches == "" {
-			return len(st.Sets) > 0
-		}
+	directly := func(s *statement) bool { return s.any(func(st *sql.Statement) bool { return len(st.Sets) > 0 }) }
+	return directly(s) || s.any(func(st *sql.Statement) bool {
 		cur, declared := c.cursors[st.Fetches]
 		p := c.portals[st.Fetches]
-		return declared && cur.stmt != s && c.sets(cur.stmt) || p != nil && p.stmt != s && c.sets(p.stmt)
+		return st.Fetches != "" && (declared && directly(cur.stmt) || p != nil && directly(p.stmt))
 	})
 }
 
@@ -371,14 +372,15 @@ func (s *sessionState) reports(name string) bool {
 
 // readsSettings reports whether a statement may read countersign.*, which are outside the digest otherwise.
 func (c *conn) readsSettings(s *statement) bool {
-	if s == nil || s.result == nil || s.result.Effects.Any(countersign.Execute|countersign.Unknown) {
-		return true
+	if !c.state.ours { // there is nothing to read
+		return false
 	}
-	if bytes.Contains(bytes.ToLower(s.text), []byte("setting")) {
-		return true
+	may := func(s *statement) bool {
+		return s == nil || s.result == nil || s.result.Effects.Any(countersign.Execute|countersign.Unknown) ||
+			bytes.Contains(bytes.ToLower(s.text), []byte("setting"))
 	}
-	return s.any(func(st *sql.Statement) bool {
-		return st.Execute != "" && (c.statements[st.Execute] == nil || c.readsSettings(c.statements[st.Execute])) || st.Fetches != ""
+	return may(s) || s.any(func(st *sql.Statement) bool {
+		return st.Fetches != "" || st.Execute != "" && (may(c.statements[st.Execute]) || c.statements[st.Execute].executes())
 	})
 }
 

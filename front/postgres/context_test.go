@@ -151,6 +151,21 @@ func TestSettingsThatAreLost(t *testing.T) {
 	}
 }
 
+// Names that lead to each other do not lead the gateway around.
+func TestCursorsThatReadEachOther(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{})
+	c := r.begin("")
+	said := c.play([]string{
+		"Q|BEGIN", "Q|DECLARE b CURSOR FOR SELECT 1", "Q|DECLARE a CURSOR FOR SELECT 1; FETCH b", "Q|CLOSE b",
+		"Q|DECLARE b CURSOR FOR SELECT 1; FETCH a", "Q|CLOSE a", "Q|DECLARE a CURSOR FOR SELECT 1; FETCH b", "Q|FETCH a", "Q|FETCH b", "Q|ROLLBACK",
+		"Q|SET countersign.reason = 'x'", "P|a|SELECT 1 ; P|b|EXECUTE a ; C|S|a ; P|a|EXECUTE b ; S", "Q|EXECUTE a", "Q|EXECUTE b", "Q|SELECT 42",
+	})
+	if !strings.Contains(said, `\x0242"`) {
+		t.Errorf("said: %s", said)
+	}
+}
+
 // countersign.* is outside what is signed, unless the statement may read it.
 func TestOwnSettingsThatAreRead(t *testing.T) {
 	t.Parallel()
@@ -163,6 +178,14 @@ func TestOwnSettingsThatAreRead(t *testing.T) {
 	}
 	if said := r.begin("").play([]string{"Q|SET countersign.reason = '3'", text}); !strings.Contains(said, "DELETE 2") {
 		t.Errorf("under the same reason: %s", said)
+	}
+	const read = "Q|DELETE FROM items WHERE name = current_setting('countersign.run', true)"
+	r.begin("").play([]string{read})
+	for _, rec := range r.Pending(2) {
+		_ = r.Sign("ben", rec.Request.ID, approval.Approve) // the one of before has waited longer than its client
+	}
+	if said := r.begin("").play([]string{"Q|SELECT set_config('countersign.run', 'item ' || 8, false)", read}); !strings.Contains(said, codePending) {
+		t.Errorf("under a computed value: %s", said)
 	}
 	const plain = "Q|DELETE FROM items WHERE id = 7"
 	c := r.begin("")

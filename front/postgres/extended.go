@@ -157,8 +157,8 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 		po.action = c.action(s, m.params)
 	}
 	if s.permit != nil {
-		if err := c.freshSettings(ctx); err != nil || c.discarding {
-			return err
+		if err := c.freshSettings(ctx); err != nil {
+			return c.refuse(ctx, err)
 		}
 		po.action.Context = c.bound(s)
 	}
