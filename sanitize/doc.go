@@ -10,7 +10,7 @@
 // length, a structure that decodes.
 //
 // It promises that what a text is made of survives. JSON stays JSON; a statement that PostgreSQL parses
-// parses after, and only literals, comments and secrets used as names have changed, so that code is never
+// parses after, and only literals, comments and values that stand as names have changed, so that code is never
 // hidden; a URL stays one. Sanitizing a result again changes nothing. The time is linear in the length of
 // the text, and what is beyond a limit (MaxText, MaxLine) is replaced, never passed on. A Clean is valid
 // UTF-8; it may hold control characters.

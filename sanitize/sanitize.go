@@ -49,16 +49,18 @@ func (s *Sanitizer) Text(raw string) Clean {
 
 // SQL sanitizes a statement that a PostgreSQL server would parse, with standard_conforming_strings on.
 // credentials are the literals that the parser found in credential positions, as byte ranges that include
-// the quotes. Only literals and comments are replaced, and secrets that stand as identifiers; a literal
-// stays a literal and an identifier an identifier, so that the result parses as the statement does.
+// the quotes. Only literals and comments are replaced, and what stands as an identifier and is known; a literal
+// stays a literal and an identifier an identifier, so that the result parses as the statement does. An e-mail
+// address that stands where the grammar wants a role is its name, and stays.
 func (s *Sanitizer) SQL(raw string, credentials []Span) Clean {
 	text, _ := s.limited(raw, s.credentialFindings(raw, credentials), formComment, s.sqlFindings)
 	return Clean{text}
 }
 
 // InCode returns the spans in a statement's code, outside of literals and comments, that a detector
-// knows: secrets and personal data used as names. SQL replaces the secrets among them; a statement with
-// any should be refused unless the catalog knows the name, since nobody can review what he does not see.
+// knows: secrets and personal data used as names. SQL replaces them, but for the e-mail addresses of roles; a
+// statement with any other should be refused unless the catalog knows the name, since nobody can review
+// what he does not see.
 func (s *Sanitizer) InCode(raw string) []Span {
 	var spans []Span
 	for _, f := range merge(codeFindings(raw)) {
@@ -100,13 +102,34 @@ func (s *Sanitizer) Find(raw string) []Span {
 }
 
 // Name returns a name chosen by an administrator or a client (a resource, group, login, database
-// object): itself when it has at most 256 bytes of letters, digits, and ._-@:/ and no detector for
-// secrets knows it; else what Text makes of it, type only.
+// object): itself when it has at most 256 bytes of letters, digits, and ._-@:/ and no detector knows it; else
+// what Text makes of it, type only. E-mail addresses stay: principals, roles and logins are named so, and
+// nobody can review what he cannot see the requester of. What a client says about itself goes through Text.
 func Name(raw string) Clean {
-	if isName(raw) {
-		return Clean{raw}
+	if !isName(raw) {
+		return New(Options{}).Text(raw)
 	}
-	return New(Options{}).Text(raw)
+	for part := range strings.SplitSeq(raw, ".") {
+		if len(part) >= minNumber && !isName(part) {
+			return nameOfParts(raw)
+		}
+	}
+	return Clean{raw}
+}
+
+// minNumber is the length of the shortest number that is personal data wherever it stands. After a dot it
+// is a fraction to the detectors, but not in the name of a table.
+const minNumber = 10
+
+// nameOfParts is Name for one whose parts between dots hold what the whole does not.
+func nameOfParts(raw string) Clean {
+	parts := strings.Split(raw, ".")
+	for i, part := range parts {
+		if !isName(part) {
+			parts[i] = New(Options{}).Text(part).String()
+		}
+	}
+	return Clean{strings.Join(parts, ".")}
 }
 
 const maxNameBytes = 256
@@ -121,7 +144,7 @@ func isName(raw string) bool {
 		}
 	}
 	for _, f := range scan(raw, noKeys, maxViews) {
-		if !f.Kind.Personal() {
+		if f.Kind != Email {
 			return false
 		}
 	}

@@ -15,6 +15,7 @@ type sqlScanner struct {
 	bodies int // how many more texts of programs inside this one are read as such
 	out    []finding
 	pos    sqlPositions
+	roles  sqlRoles
 	code   int // where the code that has not been looked at begins
 	body   bool
 	shell  bool // the literal being looked at is a command line
@@ -90,6 +91,7 @@ func (c *sqlScanner) run() {
 			begins = c.pos.depth <= 0
 		case begins:
 			begins = false
+			c.roles.begin(c.t[tok.start:tok.end])
 			c.odd = c.odd || !beginsStatement(c.t[tok.start:tok.end])
 		}
 		c.token(&tok)
@@ -137,6 +139,7 @@ func (c *sqlScanner) token(tok *sqlToken) {
 		c.pos.number(sqlParam)
 	case sqlOther:
 		c.pos.other(c.t[tok.start])
+		c.roles.other(c.t[tok.start])
 		c.body = false
 	}
 }
@@ -145,6 +148,7 @@ func (c *sqlScanner) token(tok *sqlToken) {
 // LANGUAGE plpgsql 'x'.
 func (c *sqlScanner) name(w string, quoted bool) {
 	before := c.pos.word
+	c.roles.name(w, quoted)
 	reverse := c.pos.name(w, quoted)
 	if !reverse.none() {
 		c.credential(&c.last.token, c.last.content, reverse)
@@ -346,20 +350,38 @@ func (f *foreign) language(t string) bool {
 	return f.is
 }
 
-// quotedName looks at a quoted name, whose secrets are replaced and whose personal data are not: names are
-// chosen by administrators, and a reviewer must see to whom a GRANT goes.
+// quotedName looks at a quoted name, which is replaced when a detector knows something in it; a secret
+// tells more than personal data beside it. The address that is a role's name stays: a reviewer must see to
+// whom a GRANT goes.
 func (c *sqlScanner) quotedName(tok *sqlToken) {
 	content := tok.content(c.t)
+	role := c.roles.next
 	c.name(content, true)
 	if c.positionsOnly {
 		return
 	}
-	for _, f := range c.inner.scan(content, 0, maxViews) {
+	known, ok := mostTelling(c.inner.scan(content, 0, maxViews))
+	whole := known.Start == 0 && known.End == len(content)
+	switch {
+	case !ok, role && whole && known.Kind == Email:
+	case whole && known.value != "":
+		c.found(tok.start, tok.end, known.Kind, known.value, formIdent)
+	default:
+		c.found(tok.start, tok.end, known.Kind, content, formIdent)
+	}
+}
+
+// mostTelling returns the first secret found, or else what was found first.
+func mostTelling(found []finding) (finding, bool) {
+	if len(found) == 0 {
+		return finding{}, false
+	}
+	for _, f := range found {
 		if !f.Kind.Personal() {
-			c.found(tok.start, tok.end, f.Kind, content, formIdent)
-			return
+			return f, true
 		}
 	}
+	return found[0], true
 }
 
 // number looks at a number: bare numbers that a detector knows are found in the code around.
@@ -440,7 +462,7 @@ func codeFindings(t string) []finding {
 			return found
 		}
 		if tok.kind == sqlQuoted {
-			for _, f := range scan(tok.content(t), 0, maxViews) {
+			if f, ok := mostTelling(scan(tok.content(t), 0, maxViews)); ok {
 				f.Start, f.End = tok.start, tok.end
 				found = append(found, f)
 			}

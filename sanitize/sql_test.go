@@ -217,8 +217,8 @@ func TestSQLCredentialsOfParser(t *testing.T) {
 	}
 }
 
-// TestSQLNames: a secret used as a name is replaced by a name; personal data as names stay, and InCode
-// tells of both.
+// TestSQLNames: what a detector knows is replaced by a name where it stands as one; the address that names a
+// role stays, and InCode tells of all.
 func TestSQLNames(t *testing.T) {
 	token := "ghp" + "_" + fake(36)
 	for _, c := range []struct {
@@ -234,14 +234,30 @@ func TestSQLNames(t *testing.T) {
 		{`SAVEPOINT "postgres://u:correct-horse@h/d"`, `SAVEPOINT "[password]"`, 1},
 		{`SELECT "password", "Password hash", u."api_key" AS "the token" FROM u`, `SELECT "password", "Password hash", u."api_key" AS "the token" FROM u`, 0},
 		{`GRANT SELECT ON t TO "alice@example.com"`, `GRANT SELECT ON t TO "alice@example.com"`, 1},
+		{`REVOKE "alice@example.com" FROM bob, "carol@example.com"`, `REVOKE "alice@example.com" FROM bob, "carol@example.com"`, 2},
+		{`ALTER DEFAULT PRIVILEGES FOR ROLE "alice@example.com" GRANT SELECT ON TABLES TO x`, `ALTER DEFAULT PRIVILEGES FOR ROLE "alice@example.com" GRANT SELECT ON TABLES TO x`, 1},
+		{`ALTER TABLE t OWNER TO "alice@example.com"`, `ALTER TABLE t OWNER TO "alice@example.com"`, 1},
+		{`SET ROLE "alice@example.com"`, `SET ROLE "alice@example.com"`, 1},
+		{`CREATE ROLE "alice@example.com" LOGIN`, `CREATE ROLE "alice@example.com" LOGIN`, 1},
+		{`GRANT SELECT ON "alice@example.com" TO bob`, `GRANT SELECT ON "[email]" TO bob`, 1},
+		{`GRANT SELECT ON t TO "to alice@example.com"`, `GRANT SELECT ON t TO "[email]"`, 1},
+		{`SELECT 1 AS "alice@example.com"`, `SELECT 1 AS "[email]"`, 1},
+		{`SELECT 1 AS U&"alice\0040example.com"`, `SELECT 1 AS "[email]"`, 1},
+		{`SELECT * FROM "4111111111111111" x`, `SELECT * FROM "[payment-card]" x`, 1},
+		{`SAVEPOINT "alice@example.com ` + token + `"`, `SAVEPOINT "[github-token]"`, 1},
+		{`SELECT U&'4111\003111111111111', U&'alice!0040example.com' UESCAPE '!'`, `SELECT '[payment-card]', '[email]'`, 0},
 		{`SELECT * FROM t WHERE mail = alice@example.com`, `SELECT * FROM t WHERE mail = alice@example.com`, 1},
 		{`SELECT 'alice@example.com', 4111111111111111 FROM t -- ` + token, `SELECT '[email]', '[payment-card]' FROM t -- [github-token]`, 0},
 	} {
 		if got := plain.SQL(c.raw, nil).String(); got != c.want {
 			t.Errorf("SQL(%q)\n got %q\nwant %q", c.raw, got, c.want)
 		}
-		if got := plain.InCode(c.raw); len(got) != c.found {
+		got := plain.InCode(c.raw)
+		if len(got) != c.found {
 			t.Errorf("InCode(%q) = %v", c.raw, got)
+		}
+		if len(got) == 1 && strings.Contains(c.want, "[github-token]") && got[0].Kind != sanitize.GitHubToken {
+			t.Errorf("InCode(%q) = %v, and there is a token", c.raw, got)
 		}
 		if _, err := pg.Parse(c.want); err != nil {
 			t.Errorf("%q: %v", c.want, err)
