@@ -150,6 +150,9 @@ func (c *conn) bind(ctx context.Context, frame []byte) error {
 	}
 	if untyped(m.params) && c.sess.Judge(po.action).Verdict != countersign.Allow {
 		// Who signs must see values, and sign their types.
+		if err := c.parseAgain(s, m.statement); err != nil {
+			return err
+		}
 		if err := c.learnTypes(ctx, s, m.statement); err != nil || c.discarding {
 			return err
 		}
@@ -263,7 +266,8 @@ func noStatement(name []byte) error {
 	return serverError(codeNoStatement, fmt.Sprintf("prepared statement \"%s\" does not exist", name))
 }
 
-// parseAgain puts a statement back under its name when code that cannot be seen may have replaced it.
+// parseAgain puts a statement back under its name when code that cannot be seen may have replaced it. An error
+// of that is told to the client as one of the message that needs the statement.
 func (c *conn) parseAgain(s *statement, name []byte) error {
 	if !s.doubt {
 		return nil
@@ -541,7 +545,11 @@ func (c *conn) serverFailed(e *expected, body []byte) {
 func (c *conn) undo(e *expected) {
 	switch e.kind {
 	case expectParse:
-		if e.stmt == nil || e.own {
+		if e.stmt == nil {
+			return
+		}
+		if e.own { // it was to put the statement back
+			e.stmt.doubt = true
 			return
 		}
 		c.forget(e.stmt)

@@ -90,6 +90,49 @@ func TestStatementsInDoubt(t *testing.T) {
 	}
 }
 
+// A statement in doubt stays so until it has been put back: not when the server skipped that, or could not do it.
+func TestStatementsStayInDoubt(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{setup: []string{
+		"CREATE FUNCTION swap(name text) RETURNS int LANGUAGE plpgsql AS $$BEGIN EXECUTE 'DEALLOCATE ' || name; EXECUTE 'PREPARE ' || name || ' AS DELETE FROM items WHERE id = 1'; RETURN 1; END$$",
+		"CREATE TABLE gone AS SELECT 'mine'",
+	}})
+	r.sign(1)
+	c := dialRaw(t, r.url("&options=-c%20countersign.hold%3D5s"))
+	said := c.play([]string{
+		"P|p|SELECT 'mine' ; P|q|SELECT * FROM gone ; S", "Q|SELECT swap('p'), swap('q')",
+		"P||SELECT 1/$1::int|23 ; B|||0 ; E||0 ; B||p ; E||0 ; S", // the first fails, the rest is skipped
+	})
+	if !strings.Contains(said, "22012") || strings.Contains(said, "mine") {
+		t.Fatalf("said: %s", said)
+	}
+	said = c.play([]string{"B||p ; E||0 ; S"})
+	if got := r.outside("SELECT count(*) FROM items"); got != "1000" || !strings.Contains(said, "mine") {
+		t.Errorf("%s rows are left; said: %s", got, said)
+	}
+	// Where it cannot be put back, the client is told why, in the place of its Bind.
+	r.outside("ALTER TABLE gone RENAME TO gone_now")
+	for range 2 {
+		if said := c.play([]string{"B||q ; E||0 ; S"}); !strings.HasPrefix(said, `E ERROR 42P01 relation "gone" does not exist`) || strings.Count(said, "E ERROR") != 1 {
+			t.Errorf("said: %s", said)
+		}
+	}
+	r.outside("ALTER TABLE gone_now RENAME TO gone")
+	if said := c.play([]string{"B||q ; E||0 ; S"}); !strings.Contains(said, "mine") {
+		t.Errorf("afterwards: %s", said)
+	}
+	// Its types are asked of the statement that was put back.
+	r.sign(1)
+	c = dialRaw(t, r.url("&options=-c%20countersign.hold%3D5s"))
+	c.play([]string{"P|d|DELETE FROM items WHERE id = $1 ; S", "Q|SELECT swap('d')"})
+	if said := c.play([]string{"Q|SET countersign.hold = '100ms'", "B||d|7 ; E||0 ; S"}); !strings.Contains(said, codePending) {
+		t.Errorf("said: %s", said)
+	}
+	if got := r.outside("SELECT count(*) FROM items"); got != "1000" {
+		t.Errorf("%s rows are left", got)
+	}
+}
+
 // cutter passes bytes between the front and the server, and can cut the line after the server was sent something.
 type cutter struct {
 	addr string

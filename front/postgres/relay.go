@@ -33,6 +33,12 @@ type expected struct {
 	permit *gate.Permit
 }
 
+// forClient reports whether the gateway asks it for the sake of a message of the client, whose error its error is:
+// a statement is parsed again, or its parameters' types are asked for.
+func (e *expected) forClient() bool {
+	return e.own && e.stmt != nil && (e.kind == expectParse || e.kind == expectDescribe)
+}
+
 // relayState is how far the answers have been walked.
 type relayState struct {
 	partial int   // bytes of a row that are still to come
@@ -196,7 +202,7 @@ func (c *conn) walk(ctx context.Context) error {
 		b.r += size
 		var instead []byte
 		switch e := c.owed(); {
-		case r.cut != nil || e != nil && e.own:
+		case r.cut != nil || e != nil && e.own && !e.forClient():
 		case typ == msgError || typ == msgNotice:
 			instead = c.told(e, typ, b.buf[at:b.r])
 		case typ == msgFunctionResult && e != nil && e.permit != nil:
@@ -328,6 +334,7 @@ func (c *conn) answer(typ byte, body []byte) (keep bool, err error) {
 	}
 	keep = !e.own && c.relay.cut == nil
 	if typ == msgError {
+		keep = keep || e.forClient() && c.relay.cut == nil
 		c.serverFailed(e, body)
 		return keep, nil
 	}
