@@ -22,19 +22,19 @@ func Classify(text string, s Settings, c *Catalog) Result {
 // knows what the result depends on.
 func classify(text string, s Settings, c *Catalog) (Result, *session) {
 	if why := refuse(text, s); !why.IsZero() {
-		return notUnderstood(text, why), nil
+		return notUnderstood(text, s, why), nil
 	}
 	tree, err := pg.Parse(text)
 	if err != nil {
 		// The parser's message quotes the text.
-		return notUnderstood(text, sanitize.Const("the text has a syntax error, or its grammar is newer than PostgreSQL 17's")), nil
+		return notUnderstood(text, s, sanitize.Const("the text has a syntax error, or its grammar is newer than PostgreSQL 17's")), nil
 	}
 	if len(tree.Stmts) > MaxStatements {
-		return notUnderstood(text, sanitize.Format("the text has more than %s statements", sanitize.Int(MaxStatements))), nil
+		return notUnderstood(text, s, sanitize.Format("the text has more than %s statements", sanitize.Int(MaxStatements))), nil
 	}
 	r := Result{Parsed: true, Reason: reason(text)}
 	if r.Shape, err = pg.Fingerprint(text); err != nil {
-		return notUnderstood(text, sanitize.Const("the text has no fingerprint")), nil
+		return notUnderstood(text, s, sanitize.Const("the text has no fingerprint")), nil
 	}
 	if len(tree.Stmts) == 0 {
 		r.Empty, r.Effects = true, countersign.Session
@@ -57,6 +57,7 @@ func classify(text string, s Settings, c *Catalog) (Result, *session) {
 	r.unite()
 	r.Credentials = session.credentials.spans(text)
 	r.CredentialParams = session.credentials.paramNumbers(0)
+	r.sayHidden()
 	return r, session
 }
 
@@ -86,18 +87,38 @@ func holdsSecretNames(text string) bool {
 }
 
 // notUnderstood is the result for a text that is not parsed.
-func notUnderstood(text string, why sanitize.Clean) Result {
+func notUnderstood(text string, s Settings, why sanitize.Clean) Result {
 	r := Result{
 		Effects: countersign.Unknown,
 		Why:     []countersign.Evidence{{Effect: countersign.Unknown, Why: why}},
 		Reason:  reason(text),
 	}
-	if scannable(text).IsZero() {
-		r.Credentials = distinct(unparsedCredentials(text))
-	} else {
-		r.Credentials = brokenCredentials(text)
+	spans, told := unparsedCredentials(text, s)
+	if !told {
+		r.Why = append(r.Why, countersign.Evidence{
+			Effect: countersign.Unknown,
+			Why:    sanitize.Const("where its literals end cannot be told, so no value is hidden for its place alone"),
+		})
 	}
+	r.Credentials = spans
+	r.sayHidden()
 	return r
+}
+
+// maxHidden is how many bytes of credentials reviewers need not be told of.
+const maxHidden = 128
+
+// sayHidden adds to the evidence how much of the text is hidden as credentials, when code could be.
+func (r *Result) sayHidden() {
+	n := 0
+	for _, s := range r.Credentials {
+		n += s.End - s.Start
+	}
+	if n > maxHidden {
+		r.Why = append(slices.Clip(r.Why), countersign.Evidence{
+			Effect: r.Effects, Why: sanitize.Format("%s bytes of the text are hidden as credentials", sanitize.Int(int64(n))),
+		})
+	}
 }
 
 // statement walks one statement and sums up what it does.

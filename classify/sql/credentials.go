@@ -19,7 +19,10 @@ const credentialKind sanitize.Kind = "password"
 // credentials collects where in a text credentials stand.
 type credentials struct {
 	literals []int32 // where a literal starts
-	bodies   []int32 // where a literal starts that holds code
+	bodies   []int32 // where a literal starts that is run as a body of code
+	queries  []int32 // and as statements
+	foreign  []int32 // and as code in another language than SQL's
+	named    []int32 // where the name of an option starts whose value is one
 	words    []int32 // where the value of SET starts, which may be a name
 	params   []int32
 	looked   int                     // messages looked at by then
@@ -193,18 +196,36 @@ func (w *walker) settingCredential(n *pg.VariableSetStmt) {
 
 func (w *walker) optionCredential(n *pg.DefElem) {
 	all := w.ctx.allOptions && n.Defname != "user" && n.Defname != "username"
-	if n.Arg.GetString_() != nil && (all || isCredentialName(n.Defname)) {
-		w.session.credentials.literals = append(w.session.credentials.literals, n.ArgLocation)
+	given := n.Arg.GetString_() != nil || n.ArgLocation < 0 && n.Arg.GetTypeName() != nil // a bare word is a type
+	if given && (all || isCredentialName(n.Defname)) {
+		c := &w.session.credentials
+		if n.ArgLocation >= 0 {
+			c.literals = append(c.literals, n.ArgLocation)
+		} else {
+			c.named = append(c.named, n.Location)
+		}
 	}
 }
 
 // bodyCredentials notes where the code of DO or of a function stands.
 func (w *walker) bodyCredentials(options []*pg.Node) {
+	c := &w.session.credentials
+	list := &c.bodies
 	for _, o := range options {
-		if d := o.GetDefElem(); d.GetDefname() == "as" {
-			w.session.credentials.bodies = append(w.session.credentials.bodies, d.ArgLocation)
+		if d := o.GetDefElem(); d.GetDefname() == "language" && isForeign(d.Arg.GetString_().GetSval()) {
+			list = &c.foreign
 		}
 	}
+	for _, o := range options {
+		if d := o.GetDefElem(); d.GetDefname() == "as" {
+			*list = append(*list, d.ArgLocation)
+		}
+	}
+}
+
+// isForeign reports whether the literals of a language are not SQL's.
+func isForeign(language string) bool {
+	return !strings.EqualFold(language, "sql") && !strings.EqualFold(language, "plpgsql")
 }
 
 func (w *walker) createUserMapping(n *pg.CreateUserMappingStmt) {
@@ -235,49 +256,69 @@ func (w *walker) alterSubscription(n *pg.AlterSubscriptionStmt) {
 	}
 }
 
-// spans turns what was collected into spans of text, sorted, each once.
+// spans turns what was collected into spans of text, sorted, each once. None covers more than one literal,
+// and none a literal that is code.
 func (c *credentials) spans(text string) []sanitize.Span {
-	if len(c.literals) == 0 && len(c.bodies) == 0 && len(c.words) == 0 && !c.all {
+	if len(c.literals)+len(c.bodies)+len(c.queries)+len(c.words)+len(c.named) == 0 && !c.all {
 		return nil
 	}
 	scan, err := pg.Scan(text)
 	if err != nil {
 		return nil // it was parsed, so it cannot be
 	}
-	literals := slices.DeleteFunc(slices.Clone(scan.Tokens), func(t *pg.ScanToken) bool { return !isLiteral(t.Token) })
-	at := func(start int32) *pg.ScanToken { // an option's place may be that of the option's name
-		i := sort.Search(len(literals), func(i int) bool { return literals[i].Start >= start })
-		if i == len(literals) {
-			return nil
-		}
-		return literals[i]
+	tokens := withoutComments(scan.Tokens)
+	index := func(start int32) int {
+		return sort.Search(len(tokens), func(i int) bool { return tokens[i].Start >= start })
 	}
 	var spans []sanitize.Span
-	if c.all {
-		for _, t := range literals {
-			spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
+	code := map[int32]bool{}
+	at := func(list []int32, found func(t *pg.ScanToken)) {
+		slices.Sort(list)
+		for _, start := range slices.Compact(list) {
+			i := index(start)
+			if i < len(tokens) && isSign(tokens[i].Token) {
+				i++
+			}
+			if i < len(tokens) && isLiteral(tokens[i].Token) && !code[tokens[i].Start] {
+				found(tokens[i])
+			}
 		}
-		return spans
 	}
-	slices.Sort(c.literals)
-	for _, start := range slices.Compact(c.literals) {
-		if t := at(start); t != nil {
-			spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
+	whole := func(t *pg.ScanToken) {
+		spans = append(spans, sanitize.Span{Start: int(t.Start), End: int(t.End), Kind: credentialKind})
+	}
+	r := lexicalReader{text: text, all: c.all}
+	at(c.foreign, func(t *pg.ScanToken) { code[t.Start] = true })
+	at(c.bodies, func(t *pg.ScanToken) {
+		code[t.Start] = true
+		spans = append(spans, r.code(t, false)...)
+	})
+	at(c.queries, func(t *pg.ScanToken) {
+		code[t.Start] = true
+		spans = append(spans, r.code(t, true)...)
+	})
+	if c.all {
+		for _, t := range tokens {
+			if isLiteral(t.Token) && !code[t.Start] {
+				whole(t)
+			}
+		}
+		return distinct(spans)
+	}
+	at(c.literals, whole)
+	value := func(i int) {
+		for i < len(tokens) && (isSign(tokens[i].Token) || tokens[i].Token == pg.Token_ASCII_61) {
+			i++
+		}
+		if i < len(tokens) {
+			spans = append(spans, wordSpan(tokens, i))
 		}
 	}
 	for _, start := range c.words {
-		i := sort.Search(len(scan.Tokens), func(i int) bool { return scan.Tokens[i].Start >= start })
-		for i < len(scan.Tokens) && isSign(scan.Tokens[i].Token) {
-			i++
-		}
-		if i < len(scan.Tokens) {
-			spans = append(spans, wordSpan(scan.Tokens, i))
-		}
+		value(index(start))
 	}
-	for _, start := range c.bodies {
-		if t := at(start); t != nil {
-			spans = append(spans, bodySpans(text, int(t.Start), int(t.End))...)
-		}
+	for _, start := range c.named {
+		value(index(start) + 1)
 	}
 	return distinct(spans)
 }
@@ -301,25 +342,6 @@ func isLiteral(t pg.Token) bool {
 		return true
 	}
 	return false
-}
-
-// bodySpans returns the credentials in the code that the literal [start, end) holds: the literals in
-// it when it is dollar-quoted, itself when it is not, for then quotes in it are doubled.
-func bodySpans(text string, start, end int) []sanitize.Span {
-	body := text[start:end]
-	if !strings.HasPrefix(body, "$") {
-		if tells(body) || opens(body) {
-			return []sanitize.Span{{Start: start, End: end, Kind: credentialKind}}
-		}
-		return nil
-	}
-	open := strings.IndexByte(body[1:], '$') + 2
-	spans := codeCredentials(body[open : len(body)-open])
-	for i := range spans {
-		spans[i].Start += start + open
-		spans[i].End += start + open
-	}
-	return spans
 }
 
 // distinct sorts spans and unites those that overlap.

@@ -57,6 +57,11 @@
 // text itself creates are not in it, and Unknown.
 //
 // Credentials are found by position and by name (a column called password), not by what they look like;
-// the sanitizer's detectors look at the rest. In the body of DO or of a function they are found one level
-// deep, and below that by whole literals.
+// the sanitizer's detectors look at the rest. A span covers one literal or word, never code between
+// literals, nor a literal as a whole that is run as code: the bodies of DO and of functions, what EXECUTE runs
+// in them, and arguments of the functions in codeArguments are read as code, four deep, and what they hold in
+// credential positions is found by itself. In languages other than SQL and PL/pgSQL nothing is. Any other
+// function may run its arguments, and so may a variable's value be run: of more than 128 bytes the evidence says
+// how much is hidden. Where standard_conforming_strings is off or not known, only what is in a literal both
+// ways is a credential; in other encodings than UTF-8 nothing is that stands in a text with backslashes.
 package sql

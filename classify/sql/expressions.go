@@ -38,6 +38,7 @@ func (w *walker) funcCall(n *pg.FuncCall) {
 	}
 	w.functionObjects(name, n)
 	w.functionCredentials(name, n)
+	w.runsArguments(name, n)
 }
 
 // functionObjects names the sequence or file that a function's first argument names.

@@ -264,7 +264,7 @@ func (s *session) general(r *Result, text []byte, t *template) bool {
 		return false
 	case s.valueRead, s.usesPrepared:
 		return false
-	case len(c.literals)+len(c.bodies)+len(c.words)+len(c.params) > 0, c.all:
+	case len(c.literals)+len(c.bodies)+len(c.queries)+len(c.foreign)+len(c.words)+len(c.named)+len(c.params) > 0, c.all:
 		return false
 	case !atMostTokens(string(t.key), maxTemplateTokens):
 		return false
