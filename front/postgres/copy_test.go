@@ -206,6 +206,17 @@ func TestStatementOfACopyCannotBeExchanged(t *testing.T) {
 	}
 }
 
+// The Bind of a COPY is the gateway's own message when it goes; its error is the client's all the same.
+func TestCopyWhoseBindFailsIsTold(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{})
+	c := dialRaw(t, r.url(""))
+	said := c.play([]string{"P||COPY log FROM STDIN ; B|||x ; E||0 ; H", "S", "Q|SELECT 42"})
+	if !strings.Contains(said, "E ERROR 08P01") || !strings.Contains(said, `\x0242"`) {
+		t.Errorf("said: %s", said)
+	}
+}
+
 // An error of the Bind or the Execute of a COPY reaches the client without a Sync.
 func TestCopyThatFailsAtOnceDoesNotHang(t *testing.T) {
 	t.Parallel()

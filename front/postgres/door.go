@@ -125,7 +125,7 @@ const ownName = "countersign_gateway"
 // ask queues a statement of our own, whose answers are not passed on.
 func (c *conn) ask(q question, params ...string) error {
 	m := appendParse(nil, []byte(ownName), []byte(q), nil)
-	c.queue = append(c.queue, expected{kind: expectParse, own: true, name: ownName})
+	c.queue = append(c.queue, expected{kind: expectParse, own: true, mute: q == failing, name: ownName})
 	if q != failing {
 		var at int
 		m, at = begin(m, msgBind)

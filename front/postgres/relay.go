@@ -25,18 +25,13 @@ const (
 type expected struct {
 	kind   kind
 	own    bool // the gateway's own question: its answers are not passed on
+	mute   bool // and neither is its error
 	name   string
 	stmt   *statement // Parse: what was parsed; Query: the text
 	before *statement // Parse, Close: what stood under the name before
 	taken  bool       // Parse: the name is taken, so that the server must refuse it
 	portal *portal
 	permit *gate.Permit
-}
-
-// forClient reports whether the gateway asks it for the sake of a message of the client, whose error its error is:
-// a statement is parsed again, or its parameters' types are asked for.
-func (e *expected) forClient() bool {
-	return e.own && e.stmt != nil && (e.kind == expectParse || e.kind == expectDescribe)
 }
 
 // relayState is how far the answers have been walked.
@@ -79,6 +74,20 @@ type relayState struct {
 
 // begin forgets what the answers before have told. The answer to a query string or a function call begins.
 func (r *relayState) begin() { r.index, r.failed, r.report = 0, false, report{} }
+
+// tells reports whether an error is told to the client: also one of the gateway's own message, since it ends the
+// client's pipeline; but not one that is asked for, nor where the gateway ends the exchange by itself.
+func (c *conn) tells(e *expected) bool {
+	if !e.own {
+		return true
+	}
+	for i := c.head; i < len(c.queue); i++ {
+		if k := &c.queue[i]; k.kind == expectSync && k.own {
+			return false
+		}
+	}
+	return !e.mute
+}
 
 func (c *conn) owed() *expected {
 	if c.head == len(c.queue) {
@@ -202,7 +211,7 @@ func (c *conn) walk(ctx context.Context) error {
 		b.r += size
 		var instead []byte
 		switch e := c.owed(); {
-		case r.cut != nil || e != nil && e.own && !e.forClient():
+		case r.cut != nil || e != nil && e.own && !c.tells(e):
 		case typ == msgError || typ == msgNotice:
 			instead = c.told(e, typ, b.buf[at:b.r])
 		case typ == msgFunctionResult && e != nil && e.permit != nil:
@@ -334,7 +343,7 @@ func (c *conn) answer(typ byte, body []byte) (keep bool, err error) {
 	}
 	keep = !e.own && c.relay.cut == nil
 	if typ == msgError {
-		keep = keep || e.forClient() && c.relay.cut == nil
+		keep = c.tells(e) && c.relay.cut == nil
 		c.serverFailed(e, body)
 		return keep, nil
 	}

@@ -27,7 +27,7 @@ func (c *conn) simple(ctx context.Context, frame []byte) error {
 		return nil
 	}
 	s, err := c.understand(ctx, body[:len(body)-1])
-	if err != nil {
+	if err != nil || c.discarding {
 		return err
 	}
 	if c.status == 'E' && !s.endsFailed() {
