@@ -79,3 +79,57 @@ func TestExecuteOfWhatControlsTheSession(t *testing.T) {
 		t.Errorf("%s: %s", two, r.Effects)
 	}
 }
+
+// What set_config sets is known when it certainly has run once, and for how long it holds is in the text.
+func TestSetConfigThatMayNotRun(t *testing.T) {
+	const set = "set_config('array_nulls', 'on', false)"
+	s := normal
+	s.Prepared = func(string) *Statement { return &Classify("SELECT "+set, normal, nil).Statements[0] }
+	for text, known := range map[string]bool{
+		"SELECT " + set: true,
+		"SELECT 1, " + set + " AS a, pg_catalog.lower('x')": true,
+		"SELECT set_config('array_nulls', 'on', true)":      true,
+		"EXECUTE p": true,
+
+		"SELECT set_config('array_nulls', 'on', 1 = 2)":     false,
+		"SELECT set_config('array_nulls', NULL, false)":     false,
+		"SELECT " + set + " WHERE false":                    false,
+		"SELECT " + set + " FROM t":                         false,
+		"SELECT " + set + " LIMIT 0":                        false,
+		"SELECT " + set + " OFFSET 1":                       false,
+		"SELECT " + set + " HAVING false":                   false,
+		"SELECT " + set + " GROUP BY ()":                    false,
+		"SELECT DISTINCT " + set:                            false,
+		"SELECT " + set + " UNION SELECT 'x'":               false,
+		"SELECT 1 ORDER BY " + set:                          false,
+		"WITH a AS (SELECT " + set + ") SELECT 1":           false,
+		"WITH a AS (SELECT 1) SELECT " + set:                false,
+		"SELECT CASE WHEN false THEN " + set + " END":       false,
+		"SELECT false AND " + set + " = 'on'":               false,
+		"SELECT coalesce('x', " + set + ")":                 false,
+		"SELECT lower(" + set + ")":                         false,
+		"SELECT (SELECT " + set + ")":                       false,
+		"SELECT " + set + ", generate_series(1, 0)":         false,
+		"SELECT " + set + ", f()":                           false,
+		"SELECT " + set + " INTO t":                         false,
+		"VALUES (" + set + ")":                              false,
+		"INSERT INTO t SELECT " + set:                       false,
+		"CREATE TABLE t AS SELECT " + set + " WITH NO DATA": false,
+		"EXPLAIN SELECT " + set:                             false,
+		"DECLARE c CURSOR FOR SELECT " + set:                false,
+		"COPY (SELECT " + set + ") TO STDOUT":               false,
+		"CREATE VIEW v AS SELECT " + set:                    false,
+		"EXPLAIN EXECUTE p":                                 false,
+		"CREATE TABLE t AS EXECUTE p WITH NO DATA":          false,
+	} {
+		r := Classify(text, s, nil)
+		if len(r.Statements) != 1 || len(r.Statements[0].Sets) != 1 {
+			t.Errorf("%s: %+v", text, r)
+			continue
+		}
+		got := r.Statements[0].Sets[0]
+		if got.Name != "array_nulls" || got.Known != known || !known && got.Values != nil {
+			t.Errorf("%s: %+v", text, got)
+		}
+	}
+}

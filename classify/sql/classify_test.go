@@ -58,7 +58,11 @@ func TestStatementDetails(t *testing.T) {
 		"SELECT set_config($1, 'x', false)": {Tag: "SELECT", ReturnsRows: true, Sets: []Setting{{}}},
 		"SELECT set_config('JIT', 'off', true), pg_catalog.set_config('geqo', $1, x) FROM t": {
 			Tag: "SELECT", ReturnsRows: true,
-			Sets: []Setting{{Name: "jit", Values: []string{"off"}, Known: true, Local: true}, {Name: "geqo", Local: true}},
+			Sets: []Setting{{Name: "jit", Local: true}, {Name: "geqo"}},
+		},
+		"SELECT set_config('JIT', 'off', true) AS a, 1, lower('x'), set_config('geqo', $1, false)": {
+			Tag: "SELECT", ReturnsRows: true,
+			Sets: []Setting{{Name: "jit", Values: []string{"off"}, Known: true, Local: true}, {Name: "geqo"}},
 		},
 		"CREATE INDEX ON t (a)": {Tag: "CREATE INDEX"},
 		"DROP VIEW v":           {Tag: "DROP VIEW"},

@@ -135,10 +135,9 @@ func (w *walker) settingFunction(function string, n *pg.FuncCall) {
 		w.set(Setting{})
 		return
 	}
-	set := Setting{Name: name}
+	set, certain := Setting{Name: name}, false
 	if len(n.Args) == 3 {
-		local, ok := truth(n.Args[2])
-		set.Local = !ok || local
+		set.Local, certain = truth(n.Args[2])
 		if value, ok := w.session.literal(n.Args[1]); ok {
 			set.Values, set.Known = []string{value}, true
 		}
@@ -147,6 +146,36 @@ func (w *walker) settingFunction(function string, n *pg.FuncCall) {
 		set.Values = splitPath(set.Values[0])
 	}
 	w.set(set)
+	if !certain || !w.runsOnce(n) {
+		last := &w.st.Sets[len(w.st.Sets)-1]
+		last.Known, last.Values = false, nil
+	}
+}
+
+// runsOnce reports whether a call runs exactly once when the statement has completed: it is an item of a
+// SELECT that gives one row, whatever there is.
+func (w *walker) runsOnce(n *pg.FuncCall) bool {
+	s, ok := w.root.(*pg.SelectStmt)
+	if !ok {
+		return false
+	}
+	if w.once == nil {
+		w.once = map[*pg.FuncCall]bool{}
+		oneRow := s.Op == pg.SetOperation_SETOP_NONE && s.WithClause == nil && s.WhereClause == nil && s.HavingClause == nil &&
+			s.LimitCount == nil && s.LimitOffset == nil && s.IntoClause == nil &&
+			len(s.FromClause)+len(s.ValuesLists)+len(s.GroupClause)+len(s.WindowClause)+len(s.DistinctClause)+len(s.SortClause)+len(s.LockingClause) == 0
+		for _, t := range s.TargetList {
+			val := t.GetResTarget().GetVal()
+			oneRow = oneRow && !find(val, func(m any) bool { return mayReturnSet(m) || !w.session.look() })
+			if call := val.GetFuncCall(); call != nil {
+				w.once[call] = true
+			}
+		}
+		if !oneRow {
+			clear(w.once)
+		}
+	}
+	return w.once[n]
 }
 
 func isNamedArg(n *pg.Node) bool { return n.GetNamedArgExpr() != nil }

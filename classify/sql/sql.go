@@ -50,10 +50,12 @@ const (
 type Setting struct {
 	Name   string   // lower-case; "" when All, or when set_config computes it
 	Values []string // the new value, a list where the statement gives one; nil when Reset or not Known
-	Known  bool     // Values are literals of the text, or Reset; false: computed or a parameter
-	Local  bool     // until the end of the transaction
-	Reset  bool     // RESET, SET … TO DEFAULT
-	All    bool     // RESET ALL
+	// Known: the setting has Values when the statement has completed, or is Reset. Else what it is then is not
+	// known: the value is computed or a parameter, or a set_config may not run, or only later, or more than once.
+	Known bool
+	Local bool // until the end of the transaction, for certain
+	Reset bool // RESET, SET … TO DEFAULT
+	All   bool // RESET ALL
 }
 
 // Statement is what is known of one statement of a text.

@@ -331,7 +331,12 @@ func (w *walker) executeStmt(n *pg.ExecuteStmt) {
 		w.st.ReturnsRows, w.st.Copy = body.ReturnsRows, body.Copy
 		w.st.Facts.Rows, w.st.Facts.RowsKnown = body.Facts.Rows, body.Facts.RowsKnown
 	}
-	w.st.Sets = append(w.st.Sets, body.Sets...)
+	for _, set := range body.Sets {
+		if n != w.root { // EXPLAIN runs it or not, CREATE TABLE AS with or without data
+			set.Known, set.Values = false, nil
+		}
+		w.st.Sets = append(w.st.Sets, set)
+	}
 }
 
 // controls reports whether st does something by a name to the transaction, to prepared statements or to

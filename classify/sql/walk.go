@@ -82,6 +82,7 @@ type walker struct {
 	root    any // the statement itself
 	// explained is what the root explains, when that is EXPLAIN.
 	explained any
+	once      map[*pg.FuncCall]bool // what runsOnce is true of; nil before it was asked
 	st        *Statement
 
 	objects   map[objectKey]int // index in st.Objects
