@@ -18,8 +18,10 @@ func TestTheViewShowsTheContext(t *testing.T) {
 	a := gatetest.Action("UPDATE orders", countersign.Write)
 	long := strings.Repeat("x", 5000)
 	a.Context = []countersign.Setting{
-		{Name: "app.password", Value: countersign.Raw("hunter2hunter2")}, {Name: "datestyle", Value: countersign.Raw("ISO, DMY")},
-		{Name: "search_path", Value: countersign.Raw(long)}, {Name: "transaction", Value: countersign.Raw("none")},
+		{Name: "app.password", Value: countersign.Raw("hunter2hunter2")},
+		{Name: "datestyle", Value: countersign.Raw("ISO, DMY")},
+		{Name: "search_path", Value: countersign.Raw(long)},
+		{Name: "transaction", Value: countersign.Raw("none")},
 	}
 	admit(s, a, time.Minute)
 	view := w.Pending(1)[0].View
