@@ -19,6 +19,9 @@
 //   - what looks like nothing in particular: a password in prose, a person's name, a street;
 //   - a secret cut in two ('ghp_' || '…' in a statement), compressed, encrypted, inside binary data, or in an
 //     encoding other than those above;
+//   - a password in a statement that stands under its column's name only by way of a subquery, a join, a
+//     function's position (set_password('bob', '…')) or a name put together by more than || (format, concat);
+//   - a PIN written as a number, or what a name outside of the list in key.go names;
 //   - a secret that another word directly precedes (xghp_…);
 //   - PEM keys aside, what spans the lines that Lines reads.
 //

@@ -27,6 +27,7 @@ type secretRule struct {
 // Longer ones stand before those they end in.
 var secretNames = []secretRule{
 	{"password", position{kind: Password}},
+	{"passwords", position{kind: Password, weak: true}},
 	{"passwd", position{kind: Password}},
 	{"passphrase", position{kind: Password}},
 	{"passcode", position{kind: Password}},
@@ -76,10 +77,13 @@ var secretNames = []secretRule{
 
 // wholeNames count only when they are the whole last word of a name: db_pass, but not compass.
 var wholeNames = map[string]position{
-	"pass": {kind: Password, weak: true},
-	"auth": {kind: Secret, weak: true},
-	"otp":  {kind: Password, weak: true},
-	"totp": {kind: Password, weak: true},
+	"pass":   {kind: Password, weak: true},
+	"pw":     {kind: Password, weak: true},
+	"auth":   {kind: Secret, weak: true},
+	"bearer": {kind: Token, weak: true},
+	"otp":    {kind: Password, weak: true},
+	"totp":   {kind: Password, weak: true},
+	"pin":    {kind: CardCode, weak: true},
 }
 
 // personalNames are names under which a value is personal data whatever its form.
@@ -111,7 +115,7 @@ var tailWords = []string{
 const maxName = 64
 
 // nameRoots are what every name of a secret with a tail holds.
-var nameRoots = [][]byte{[]byte("pas"), []byte("pwd"), []byte("pswd"), []byte("secret"), []byte("token"), []byte("key"), []byte("kennwort")}
+var nameRoots = [][]byte{[]byte("pas"), []byte("pw"), []byte("pswd"), []byte("secret"), []byte("token"), []byte("key"), []byte("kennwort")}
 
 // endings are the pairs of letters that names of a sort end in. Most names are passed over by their ending.
 type endings [26 * 26]bool

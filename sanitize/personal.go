@@ -67,6 +67,9 @@ func (c *scanner) email() {
 		return
 	}
 	c.driverDSN(at)
+	if c.withoutScheme(at) {
+		return
+	}
 	start, end := localStart(t, at), domainEnd(t, at+1)
 	if start == at || end < 0 || t[start:at] == "git" {
 		return

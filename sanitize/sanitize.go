@@ -109,19 +109,27 @@ func Name(raw string) Clean {
 	if !isName(raw) {
 		return New(Options{}).Text(raw)
 	}
-	for part := range strings.SplitSeq(raw, ".") {
-		if len(part) >= minNumber && !isName(part) {
-			return nameOfParts(raw)
-		}
+	if strings.IndexByte(raw, '.') >= 0 && digitsIn(raw) >= minDigits {
+		return nameOfParts(raw)
 	}
 	return Clean{raw}
 }
 
-// minNumber is the length of the shortest number that is personal data wherever it stands. After a dot it
-// is a fraction to the detectors, but not in the name of a table.
-const minNumber = 10
+// minDigits is how many digits the shortest number has that is personal data wherever it stands. Beside a
+// dot it is a fraction to the detectors, but not in the name of a table.
+const minDigits = 9
 
-// nameOfParts is Name for one whose parts between dots hold what the whole does not.
+func digitsIn(t string) int {
+	n := 0
+	for i := range len(t) {
+		if digits[t[i]] {
+			n++
+		}
+	}
+	return n
+}
+
+// nameOfParts is Name for one whose parts between dots may hold what the whole does not.
 func nameOfParts(raw string) Clean {
 	parts := strings.Split(raw, ".")
 	for i, part := range parts {

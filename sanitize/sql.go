@@ -219,13 +219,14 @@ func (c *sqlScanner) literal(tok *sqlToken) {
 	c.shell = c.pos.last == sqlIdent && strings.EqualFold(c.pos.word, "program") // COPY … FROM PROGRAM 'x'
 	body := c.body
 	c.body = c.body && strings.EqualFold(c.pos.word, "language")
+	before := c.pos.call()
 	c.pos.literal(content, tok.kind)
 	c.last = literalAt{*tok, content}
 	switch {
 	case content == "" || isPlaceholder(content):
 	case c.positionsOnly && wordBefore(c.t, tok.start):
 		return // an apostrophe: the password's
-	case c.credential(tok, content, col), c.positionsOnly:
+	case c.credential(tok, content, col), c.pairs(tok, content, before), c.positionsOnly:
 		return
 	case body && !c.body && c.bodies > 0:
 		c.program(tok, content, &v)
@@ -260,6 +261,25 @@ func (c *sqlScanner) credential(tok *sqlToken, content string, col column) bool 
 	}
 }
 
+// pairs replaces an array of names and values when a secret is among them: json_object('{password,x}').
+func (c *sqlScanner) pairs(tok *sqlToken, content, function string) bool {
+	if !strings.HasPrefix(content, "{") || !pairFunctions[strings.ToLower(function)] {
+		return false
+	}
+	for rest, more := content, true; more; {
+		var name string
+		name, rest, more = strings.Cut(rest, ",")
+		if p := classify(strings.Trim(name, `{}" `)); !p.none() && more {
+			c.whole(tok, p.kind, content)
+			return true
+		}
+	}
+	return false
+}
+
+// pairFunctions take an array of names and values.
+var pairFunctions = map[string]bool{"json_object": true, "jsonb_object": true, "hstore": true}
+
 // whole replaces a literal by one that holds nothing but a placeholder.
 func (c *sqlScanner) whole(tok *sqlToken, kind Kind, value string) {
 	if tok.open || c.positionsOnly {
@@ -276,7 +296,7 @@ func (c *sqlScanner) text(tok *sqlToken, content string, v *view) {
 	if c.shell {
 		how = shell
 	}
-	found := c.inner.scan(content, how, maxViews)
+	found := append(c.inner.scan(content, how, maxViews), pathSecrets(content)...)
 	switch {
 	case tok.comments && len(scan(c.t[tok.bodyStart:tok.bodyEnd], 0, maxViews)) > 0:
 		// Something is in the literal, or in a comment between its lines.
@@ -292,6 +312,31 @@ func (c *sqlScanner) text(tok *sqlToken, content string, v *view) {
 	default:
 		c.mapped(tok, found, content, v)
 	}
+}
+
+// pathSecrets finds what a path in JSON compares to a secret: $.password ? (@ == "x").
+func pathSecrets(content string) []finding {
+	if !strings.HasPrefix(content, "$") {
+		return nil
+	}
+	path, _, filtered := strings.Cut(content, "?")
+	name := strings.Trim(path[strings.LastIndexByte(path, '.')+1:], `" `)
+	p := classify(name)
+	if !filtered || p.none() || !allIn(name, &flagName) {
+		return nil
+	}
+	var found []finding
+	for i := len(path); i < len(content); i++ {
+		if content[i] != '"' {
+			continue
+		}
+		end := closeQuote(content, i+1, `"`)
+		if v := content[i+1 : end]; v != "" && !isPlaceholder(v) {
+			found = append(found, finding{Span: Span{i + 1, end, p.kind}})
+		}
+		i = end
+	}
+	return found
 }
 
 // mapped records findings in the content of a literal.

@@ -17,6 +17,18 @@ import (
 // parser's help.
 var sqlCredentials = []struct{ raw, want string }{
 	{`ALTER USER bob PASSWORD 'correct-horse'`, `ALTER USER bob PASSWORD '[password]'`},
+	{`SELECT jsonb_build_object('pass' || 'word', 'correct-horse')`, `SELECT jsonb_build_object('pass' || 'word', '[password]')`},
+	{`SELECT set_config('app.' || 'pass' || 'word', 'correct-horse', false)`, `SELECT set_config('app.' || 'pass' || 'word', '[password]', false)`},
+	{`SELECT json_object('{password,correct-horse}')`, `SELECT json_object('[password]')`},
+	{`SELECT JSONB_OBJECT('{a,1,"password","correct-horse"}')`, `SELECT JSONB_OBJECT('[password]')`},
+	{`SELECT 1 FROM t WHERE x #>> '{auth,password}' = 'correct-horse'`, `SELECT 1 FROM t WHERE x #>> '{auth,password}' = '[password]'`},
+	{`SELECT jsonb_set(x, '{auth,"password"}', '"correct-horse"') FROM t`, `SELECT jsonb_set(x, '{auth,"password"}', '[password]') FROM t`},
+	{`SELECT 1 FROM t WHERE x @? '$.password ? (@ == "correct-horse")'`, `SELECT 1 FROM t WHERE x @? '$.password ? (@ == "[password]")'`},
+	{`SELECT 1 FROM t WHERE x @? E'$.a."password" ? (@ == "correct-\\x68orse")'`, `SELECT 1 FROM t WHERE x @? E'$.a."password" ? (@ == "[password]")'`},
+	{`SELECT 1 /* pw=correct-horse */`, `SELECT 1 /* pw=[password] */`},
+	{`SELECT '//u:correct-horse@h/'`, `SELECT '//u:%5Bpassword%5D@h/'`},
+	{`UPDATE u SET passwords[1] = 'correct-horse', db_pw = 'correct-horse'`, `UPDATE u SET passwords[1] = '[password]', db_pw = '[password]'`},
+	{`UPDATE u SET bearer = 'correct-horse', pin = 'correct-horse'`, `UPDATE u SET bearer = '[token]', pin = '[card-code]'`},
 	{`CREATE ROLE bob LOGIN ENCRYPTED PASSWORD E'correct-\x68orse' VALID UNTIL 'infinity'`, `CREATE ROLE bob LOGIN ENCRYPTED PASSWORD '[password]' VALID UNTIL 'infinity'`},
 	{`alter role bob password $$correct-horse$$`, `alter role bob password '[password]'`},
 	{`ALTER ROLE bob PASSWORD U&'correct!002dhorse' UESCAPE '!'`, `ALTER ROLE bob PASSWORD '[password]'`},
@@ -102,6 +114,10 @@ func TestSQLStays(t *testing.T) {
 		`SELECT a - b - c, a-b, x@y FROM t -- plain comment`,
 		`SELECT md5('x'), sha256('x'), crypt(a, b) FROM t`,
 		`select 4711 as id, 1234567890123456, -5`,
+		`SELECT 'pass' || x, 'word', 'y' || 'z', 'pass', 'word', f('a')`,
+		`SELECT x #>> '{auth,state}' = 'open', x @? '$.state ? (@ == "open")', x @? '$.password', json_object('{state,open}') FROM t`,
+		`SELECT '// TODO: ask bob', 'https://example.org//a@b', '//cdn.example.org:443/x@2x.png' FROM passwords`,
+		`SELECT 'pin 4 of 12', 'spawn', 'spin=1', tokens, pins FROM t WHERE pin = 4 AND kind = 'bearer'`,
 	} {
 		if got := plain.SQL(raw, nil).String(); got != raw {
 			t.Errorf("changed\n%s\nto\n%s", raw, got)

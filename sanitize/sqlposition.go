@@ -28,8 +28,10 @@ type sqlPositions struct {
 	expr     column // what the expression going on is compared or assigned to
 	exprAt   int    // its depth
 	named    position
-	namedNow bool // the literal that comes is the value of the literal before
-	list     bool // inside IN ( … ), where a literal names nothing
+	namedNow bool   // the literal that comes is the value of the literal before
+	text     string // the literal before, with those that it is joined to by ||, when it may be a name
+	joined   bool   // the literal that comes is joined to the one before
+	list     bool   // inside IN ( … ), where a literal names nothing
 	listAt   int
 
 	callAt  int // the depth of the arguments of a function that takes passwords, or 0
@@ -104,7 +106,7 @@ func (p *sqlPositions) name(w string, quoted bool) (reverse column) {
 	before := p.word
 	p.word = w
 	reverseOf := p.reverse
-	p.reverse, p.namedNow, p.direct = false, false, false
+	p.reverse, p.namedNow, p.direct, p.joined = false, false, false, false
 	op := p.op
 	p.last, p.op = sqlIdent, 0
 	var buf [maxKeyword]byte
@@ -209,6 +211,7 @@ func (p *sqlPositions) endExpr() {
 
 // other takes one byte of an operator or of punctuation.
 func (p *sqlPositions) other(b byte) {
+	p.joined = b == '|' && (p.last.literal() || p.joined && p.op == '|')
 	switch b {
 	case '(', '[':
 		p.open(b)
@@ -310,11 +313,27 @@ func (p *sqlPositions) at(number bool) column {
 	return column{}
 }
 
+// call returns the function whose first argument comes.
+func (p *sqlPositions) call() string {
+	if p.last == sqlOther && p.op == '(' {
+		return p.word
+	}
+	return ""
+}
+
 // literal takes a literal, whose content may itself be a name.
 func (p *sqlPositions) literal(content string, kind sqlKind) {
 	p.named = position{}
+	if p.joined && len(content)+len(p.text) <= maxName {
+		content = p.text + content // 'pass' || 'word'
+	}
+	p.text, p.joined = "", false
 	if len(content) <= maxName {
+		p.text = content
 		name := strings.Trim(content, "{}$. ")
+		if strings.HasPrefix(content, "{") {
+			name = strings.Trim(name[strings.LastIndexByte(name, ',')+1:], `" `) // the end of a path: {auth,password}
+		}
 		if allIn(name, &flagName) {
 			p.named = classify(name)
 		}
@@ -332,7 +351,7 @@ func (p *sqlPositions) literal(content string, kind sqlKind) {
 
 // number takes a number or parameter.
 func (p *sqlPositions) number(kind sqlKind) {
-	p.named, p.namedNow, p.cast, p.reverse, p.direct = position{}, false, false, false, false
+	p.named, p.namedNow, p.cast, p.reverse, p.direct, p.joined = position{}, false, false, false, false, false
 	p.last, p.op = kind, 0
 }
 

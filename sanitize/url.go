@@ -136,3 +136,28 @@ func (c *scanner) driverDSN(i int) {
 		c.secret(start+colon+1, i, position{kind: Password})
 	}
 }
+
+// withoutScheme looks at //user:password@host, a URL without its scheme; the '@' is at at.
+func (c *scanner) withoutScheme(at int) bool {
+	t := c.t
+	from := max(0, at-maxBareUserinfo)
+	start := from + strings.LastIndexByte(t[from:at], '/') + 1
+	if start < from+2 || t[start-2] != '/' {
+		return false
+	}
+	if strings.IndexByte(t[start:at], ':') < 0 || strings.IndexByte(t[start:at], '@') >= 0 || run(t, start, at-start, &bareUserinfo) < at {
+		return false
+	}
+	c.password(start, at)
+	return true
+}
+
+// maxBareUserinfo is how far before an '@' the "//" of a URL without a scheme is looked for.
+const maxBareUserinfo = 256
+
+var bareUserinfo = func() (c charset) {
+	for b := range c {
+		c[b] = !urlStop[b] && b != '\''
+	}
+	return c
+}()
