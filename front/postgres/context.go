@@ -240,7 +240,7 @@ func (c *conn) setting(st *sql.Statement, set *sql.Setting) {
 		next[set.Name] = setting{short(strings.Join(set.Values, "\x00")), set.Local}
 	default:
 		s.doubt(set.Name)
-		next[set.Name] = setting{local: set.Local}
+		next[set.Name] = setting{local: true} // it may end with the transaction
 	}
 	s.sets = next
 }

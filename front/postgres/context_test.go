@@ -131,6 +131,22 @@ func TestSetConfigOfACursor(t *testing.T) {
 	}
 }
 
+// Where it is not certain that a setting outlives its transaction, it is asked for again after that.
+func TestSetConfigThatMayBeLocal(t *testing.T) {
+	t.Parallel()
+	r := newRig(t, rigOptions{setup: []string{
+		"CREATE FUNCTION lower(varchar) RETURNS text LANGUAGE sql AS $$SELECT 'shadow'$$",
+	}, policy: strings.Replace(openPolicy, "session, write, schema", "session, write, schema, privilege", 1)})
+	r.outside("ALTER ROLE CURRENT_USER SET search_path = " + r.role + ", pg_catalog")
+	said := r.begin("").play([]string{
+		"Q|BEGIN", "P||SELECT pg_catalog.set_config('search_path', 'pg_catalog', $1)|16 ; B|||true ; E||0 ; S", "Q|SELECT lower('A'::varchar)", "Q|COMMIT",
+		"Q|SELECT lower('A'::varchar)",
+	})
+	if strings.Contains(said, "shadow") || strings.Count(said, "E ERROR "+codePending) != 1 {
+		t.Errorf("said: %s", said)
+	}
+}
+
 // What cannot be named, or is too much to follow, fits no earlier signature.
 func TestSettingsThatAreLost(t *testing.T) {
 	t.Parallel()
