@@ -1,3 +1,7 @@
+//go:build !race
+
+// The race detector slows what it watches by more than these tests allow for.
+
 package sql
 
 import (
