@@ -35,7 +35,7 @@ type credentials struct {
 var credentialSuffixes = []string{
 	"password", "passwd", "passphrase", "secret", "token", "apikey", "accesskey", "privatekey", "secretkey",
 	"encryptionkey", "credential", "credentials", "passwordhash", "passwdhash", "passworddigest", "conninfo",
-	"connectionstring",
+	"connectionstring", "passwords", "passphrases", "apikeys", "bearer",
 }
 
 var separators = strings.NewReplacer("_", "", "-", "")
@@ -44,7 +44,11 @@ var separators = strings.NewReplacer("_", "", "-", "")
 func isCredentialName(name string) bool {
 	name = strings.TrimRight(strings.ToLower(name), "0123456789")
 	name = name[strings.LastIndexByte(name, '.')+1:] // of app.password
-	if name == "pwd" || name == "pass" || name == "psw" || strings.HasSuffix(name, "_pwd") || strings.HasSuffix(name, "_pass") {
+	switch last := name[strings.LastIndexByte(name, '_')+1:]; last {
+	case "pwd", "pass", "pw":
+		return true
+	}
+	if name == "psw" {
 		return true
 	}
 	name = separators.Replace(name)
@@ -130,7 +134,7 @@ func (w *walker) namedArg(n *pg.NamedArgExpr) {
 // comparedCredential is for password = '…' and the like.
 func (w *walker) comparedCredential(n *pg.A_Expr) {
 	for _, pair := range [][2]*pg.Node{{n.Lexpr, n.Rexpr}, {n.Rexpr, n.Lexpr}} {
-		if names, ok := parts(pair[0].GetColumnRef().GetFields()); ok && isCredentialName(names[len(names)-1]) {
+		if isCredentialColumn(throughText(pair[0])) {
 			w.credential(pair[1])
 		}
 	}

@@ -222,6 +222,47 @@ func isCredentialColumn(n *pg.Node) bool {
 	return ok && isCredentialName(names[len(names)-1])
 }
 
+// textFunctions give a text that tells what the first one was.
+var textFunctions = map[string]bool{
+	"lower": true, "upper": true, "btrim": true, "ltrim": true, "rtrim": true, "md5": true, "sha256": true, "sha512": true, "digest": true,
+	"convert_to": true, "encode": true, "reverse": true,
+}
+
+// throughText returns the column whose text n is made from, as coalesce(lower(password), ”) is, or n.
+func throughText(n *pg.Node) *pg.Node {
+	for {
+		var args []*pg.Node
+		switch {
+		case n.GetTypeCast() != nil:
+			n = n.GetTypeCast().Arg
+			continue
+		case n.GetCollateClause() != nil:
+			n = n.GetCollateClause().Arg
+			continue
+		case n.GetCoalesceExpr() != nil:
+			args = n.GetCoalesceExpr().Args
+		case n.GetFuncCall() != nil:
+			names, _ := parts(n.GetFuncCall().Funcname)
+			if _, name := qualified(names); textFunctions[name] {
+				args = n.GetFuncCall().Args
+			}
+		}
+		if len(args) == 0 {
+			return n
+		}
+		n = args[0]
+	}
+}
+
+// xmlExpr is for xmlelement(name password, 'x').
+func (w *walker) xmlExpr(n *pg.XmlExpr) {
+	if isCredentialName(n.Name) {
+		for _, a := range n.Args {
+			w.credential(a)
+		}
+	}
+}
+
 func (w *walker) coalesceExpr(n *pg.CoalesceExpr) { w.beside(n.Args) }
 
 // caseExpr is for CASE password WHEN 'x'.

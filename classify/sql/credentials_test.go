@@ -90,6 +90,9 @@ func TestCredentials(t *testing.T) {
 		`SELECT coalesce(password, 'hunter2'), starts_with(u.token, 'hunter3'), coalesce(name, 'x') FROM u`,
 		`SELECT CASE password WHEN 'hunter2' THEN 'x' END FROM u`,
 		`CALL set_password('hunter1', 'hunter2')`,
+		`UPDATE u SET passwords[1] = 'hunter1', bearer = 'hunter2', db_pw = 'hunter3', api_keys = 'hunter4', pwd_changed = 'x'`,
+		`SELECT 1 FROM u WHERE coalesce(password, 'hunter1') = 'hunter2' AND lower(u.token::text) = 'hunter3' AND length(password) > '8'`,
+		`SELECT xmlelement(name password, 'hunter2'), xmlelement(name a, 'x')`,
 		// Kept in a definition.
 		`CREATE TABLE n (name, password) AS SELECT 'x', 'hunter2'`,
 		`CREATE MATERIALIZED VIEW n (password) AS VALUES ('hunter2')`,

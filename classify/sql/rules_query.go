@@ -39,7 +39,7 @@ var queryRules = map[string]rule{
 	"SubLink":          {visit: on((*walker).subLink), plain: []string{"sub_link_type"}},
 	"TypeCast":         {},
 	"TypeName":         {visit: on((*walker).typeName), plain: []string{"setof", "pct_type", "typemod"}},
-	"XmlExpr":          {plain: []string{"op", "name", "xmloption", "indent"}},
+	"XmlExpr":          {visit: on((*walker).xmlExpr), plain: []string{"op", "name", "xmloption", "indent"}},
 	"XmlSerialize":     {plain: []string{"xmloption", "indent"}},
 
 	// SQL/JSON, and MERGE_ACTION: functions of somebody's own on older servers.
