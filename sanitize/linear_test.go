@@ -142,7 +142,7 @@ var adversarial = []string{
 	// What goes back or ahead over what another has looked at.
 	"PWD=/", "password='''x", "password=f('x',", "DO 'x';", "AKIAFAKEFAKEFAKEFAKE/", "AKIAFAKEFAKEFAKEFAKE$", "AKIAFAKEFAKEFAKEFAKEé", `\\\":=`,
 	`password="<a `, `token: "`, "a$1$", "$1$a", "a://b:c/", "a://b:c@", "http://u:p@h/ ", "//", "u:", "key:", `"a":`, "@a.", "+49 ", "DE44 ", "A.B", "AKIA",
-	"é", "\x00\"", "--authorization ", "mysql -p", "curl -u a:", "x=1&", "a.a.1@", "QUI/QUJDREVGR0hJSkv/", "//a:b@", `$.password?"`, "{password,", "'a'||", `\\u005cu0041`, "%2541",
+	"é", "\x00\"", "--authorization ", "mysql -p", "curl -u a:", "x=1&", "a.a.1@", "QUI/QUJDREVGR0hJSkv/", "//a:b@", "AIza------BEGIN PRIVATE KEY-----\n[email''", `$.password?"`, "{password,", "'a'||", `\\u005cu0041`, "%2541",
 }
 
 // timeOf returns the processor time that f takes on this thread: the machine may be busy.

@@ -49,7 +49,7 @@ func (c *scanner) pem(i int) {
 // missing, past the last line that can be of it.
 func pemBlockEnd(t string, i int) int {
 	window := t[:min(len(t), i+maxPEM)]
-	for at := i; ; at += len(pemDash) {
+	for at := i; ; at++ { // of six dashes the last five may begin a line
 		dash := strings.Index(window[at:], pemDash)
 		if dash < 0 {
 			break

@@ -18,6 +18,16 @@ var (
 	strict = sanitize.New(sanitize.Options{Strict: true})
 )
 
+// TestPEMAfterDashes: a block ends where the next begins, whatever dashes stand before that.
+func TestPEMAfterDashes(t *testing.T) {
+	for _, dashes := range []string{"", "-", "----", "------"} {
+		got := plain.Text("-----BEGIN PRIVATE KEY-----\nAAAA\nno key\n" + dashes + fakePEM("PRIVATE KEY")).String()
+		if want := "[private-key]\nno key\n" + dashes + "[private-key]"; got != want {
+			t.Errorf("got %q, want %q", got, want)
+		}
+	}
+}
+
 // TestPlantedNeverSurvives is P7: a value of a known kind is in no Clean, whatever it was encoded in and
 // wherever it stood.
 func TestPlantedNeverSurvives(t *testing.T) {
