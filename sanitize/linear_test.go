@@ -82,11 +82,11 @@ func checkLinear(t *testing.T, name string, f func(string), text func(size int) 
 	best := time.Duration(1 << 62)
 	for range 5 {
 		base, best = min(base, timeOf(f, text(shortSize))), min(best, timeOf(f, text(longSize)))
-		if best < max(maxRatio*base, quick) {
+		if best < max(maxRatio*base, 4*quick) {
 			break
 		}
 	}
-	if best >= max(maxRatio*base, quick) || best > maxTime {
+	if best >= max(maxRatio*base, 4*quick) || best > maxTime {
 		t.Errorf("%s: %v for %d KiB, %v for %d KiB", name, base, shortSize>>10, best, longSize>>10)
 	}
 }
