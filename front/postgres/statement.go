@@ -278,6 +278,9 @@ func (c *conn) answers(ctx context.Context, list []asking) ([][]*string, error) 
 	return rows, nil
 }
 
+// maxHidden is how many bytes more than it is shown a text may have before reviewers are told.
+const maxHidden = 128
+
 // action makes the Action of a statement with its parameters.
 func (c *conn) action(s *statement, params []countersign.Param) *countersign.Action {
 	r := s.result
@@ -293,6 +296,12 @@ func (c *conn) action(s *statement, params []countersign.Param) *countersign.Act
 		a.Effects = countersign.Unknown
 	}
 	a.Facts.InTransaction = c.block.open
+	if hidden := len(s.text) - len(s.shown.String()); hidden > maxHidden {
+		// What looks like a value could be code: whoever signs must know that there is more than he sees.
+		a.Why = append(slices.Clone(a.Why), countersign.Evidence{
+			Effect: a.Effects, Why: sanitize.Format("the text is %s bytes longer than what is shown of it", sanitize.Int(int64(hidden))),
+		})
+	}
 	c.define(a, s)
 	if len(params) > 0 {
 		a.Shown = c.withParams(a.Shown, s, params)
