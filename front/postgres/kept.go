@@ -51,7 +51,14 @@ func (c *conn) dropUnnamed() {
 	c.dropPortal("", c.portals[""])
 }
 
-// prepares reports whether a text gives names to statements, which keep it.
-func (s *statement) prepares() bool {
-	return s.any(func(st *sql.Statement) bool { return st.Prepare != "" })
+// keeps is how many bytes the statements take to which a text gives names: each of them keeps the whole text.
+func (s *statement) keeps() int {
+	n := 0
+	_ = s.any(func(st *sql.Statement) bool {
+		if st.Prepare != "" {
+			n += len(s.text)
+		}
+		return false
+	})
+	return n
 }

@@ -71,6 +71,30 @@ func TestPreparedStatementsAndPortalsAreBounded(t *testing.T) {
 	}
 }
 
+// Each PREPARE of a text keeps the whole of it, and all of them together are within the bound.
+func TestManyPreparesOfOneTextAreBounded(t *testing.T) {
+	t.Parallel()
+	const limit = 64 << 10
+	r := newRig(t, rigOptions{limits: Limits{Kept: limit}})
+	c := dialRaw(t, r.url(""))
+	text := func(n int) string {
+		var b strings.Builder
+		for i := range n {
+			fmt.Fprintf(&b, "PREPARE s%d AS SELECT 'something'; ", i)
+		}
+		return b.String()
+	}
+	if said := c.play([]string{"Q|" + text(200)}); !strings.Contains(said, "E ERROR "+codeMemory) {
+		t.Errorf("200 PREPAREs of %d bytes, which keep the square of that: %.300s", len(text(200)), said)
+	}
+	if said := c.play([]string{"Q|" + text(20)}); strings.Contains(said, "E ERROR") {
+		t.Errorf("20 PREPAREs: %.300s", said)
+	}
+	if used := r.front.memory.used.Load(); used > limit {
+		t.Errorf("%d bytes are taken; want at most %d", used, limit)
+	}
+}
+
 // A Parse that the server refuses, and one that takes the place of another, keep nothing.
 func TestRefusedParseKeepsNothing(t *testing.T) {
 	t.Parallel()

@@ -36,7 +36,7 @@ func (c *conn) simple(ctx context.Context, frame []byte) error {
 	if err := c.checkNames(s); err != nil {
 		return c.refuseSimple(ctx, err)
 	}
-	if s.prepares() && !c.roomToKeep(len(s.text)) {
+	if n := s.keeps(); n > 0 && !c.roomToKeep(n) {
 		return c.refuseSimple(ctx, c.errKept())
 	}
 	if s.splits() {
