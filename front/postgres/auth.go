@@ -124,7 +124,7 @@ func (f *Front) open(ctx context.Context, o *opening) (*conn, error) {
 	}
 	sess, err := f.gate.Open(ctx, principal, res.Name, gate.Opening{
 		Front: Name, Database: sanitize.Name(database), Role: sanitize.Name(role), Remote: sanitize.Name(remote.Addr().String()),
-		Client: sanitize.Name(o.params.settings["application_name"]),
+		Client: f.sanitizer.Text(o.params.settings["application_name"]),
 	})
 	if err != nil {
 		return nil, refusedSession(err)
