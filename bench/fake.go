@@ -6,6 +6,7 @@ import (
 	"fmt"
 	"io"
 	"net"
+	"slices"
 	"strings"
 	"sync"
 
@@ -109,13 +110,14 @@ func session(conn net.Conn) error {
 	return answer(conn)
 }
 
-// settings are what a gateway asks for with SHOW.
+// settings are what a gateway asks for with SHOW. Those that it asks for with current_setting are all off.
 var settings = map[string]string{"search_path": `"$user", public`, "standard_conforming_strings": "on", "client_encoding": "UTF8"}
 
 // answer reads frames itself: pgproto3 would keep a buffer for each of thousands of sessions.
 func answer(conn net.Conn) error {
 	var head [5]byte
-	var value []byte // of the setting that was asked for last
+	var values [][]byte // of the settings that were asked for last
+	var tag string
 	for {
 		if _, err := io.ReadFull(conn, head[:]); err != nil {
 			return err
@@ -134,11 +136,14 @@ func answer(conn net.Conn) error {
 		if head[0] == 'P' {
 			_, name, _ := strings.Cut(string(body), "SHOW ")
 			name, _, _ = strings.Cut(name, "\x00")
-			value = []byte(settings[name])
+			values, tag = [][]byte{[]byte(settings[name])}, "SHOW"
+			if n := strings.Count(string(body), "current_setting("); n > 0 {
+				values, tag = slices.Repeat([][]byte{[]byte("off")}, n), "SELECT 1"
+			}
 		}
 		messages := replies[head[0]]
 		if head[0] == 'E' {
-			messages = []pgproto3.BackendMessage{&pgproto3.DataRow{Values: [][]byte{value}}, &pgproto3.CommandComplete{CommandTag: []byte("SHOW")}}
+			messages = []pgproto3.BackendMessage{&pgproto3.DataRow{Values: values}, &pgproto3.CommandComplete{CommandTag: []byte(tag)}}
 		}
 		var reply []byte
 		for _, m := range messages {
