@@ -49,7 +49,7 @@ lint: install
 check: ## what a change must pass: format, vet, lint, tests, a short fuzzing
 	$(MAKE) --no-print-directory lint
 	$(MAKE) --no-print-directory test
-	scripts/fuzz 5s
+	scripts/fuzz 10s
 
 .PHONY: fuzz
 fuzz: install ## every fuzz target for FUZZTIME (2m)
