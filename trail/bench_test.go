@@ -2,11 +2,11 @@ package trail
 
 import (
 	"crypto/rand"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/benchtest"
 )
 
 // typical is an event of twelve fields and about 600 bytes, as the gateway records for a statement.
@@ -62,7 +62,7 @@ func BenchmarkVerify(b *testing.B) {
 	cp := l.checkpoint()
 	b.SetBytes(int64(n * len(l.copy.raw[0])))
 	b.ReportAllocs()
-	before := processorTime(b)
+	before := benchtest.ProcessorTime(b)
 	for b.Loop() {
 		r, err := Verify(l.copy, Options{Checkpoints: [][]byte{cp}, Verifiers: l.known})
 		if err != nil || r.Verdict() != "consistent, anchored" {
@@ -70,17 +70,7 @@ func BenchmarkVerify(b *testing.B) {
 		}
 	}
 	b.ReportMetric(float64(n*b.N)/b.Elapsed().Seconds(), "events/s")
-	b.ReportMetric(float64(processorTime(b)-before)/float64(n*b.N), "cpu-ns/event")
-}
-
-// processorTime is what this process has used, which other processes on the machine do not change much.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	b.ReportMetric(float64(benchtest.ProcessorTime(b)-before)/float64(n*b.N), "cpu-ns/event")
 }
 
 // BenchmarkAppend encodes and hashes one event, as a store does.

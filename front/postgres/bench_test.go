@@ -7,10 +7,9 @@ import (
 	"os"
 	"os/exec"
 	"strconv"
-	"syscall"
 	"testing"
-	"time"
 
+	"github.com/countersign-dev/countersign/benchtest"
 	"github.com/countersign-dev/countersign/gate"
 	"github.com/countersign-dev/countersign/localpg/pgtest"
 )
@@ -63,16 +62,8 @@ func benchmarkPgbench(b *testing.B, mode string, change func(*gate.Options)) {
 	run(10)
 	b.ReportAllocs()
 	b.ResetTimer()
-	before := cpuTime(b)
+	before := benchtest.ProcessorTime(b)
 	each := max(1, b.N/clients)
 	run(each)
-	b.ReportMetric(float64((cpuTime(b)-before).Nanoseconds())/1e3/float64(each*clients), "cpu-µs/op")
-}
-
-func cpuTime(b *testing.B) time.Duration {
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
+	b.ReportMetric(float64((benchtest.ProcessorTime(b)-before).Nanoseconds())/1e3/float64(each*clients), "cpu-µs/op")
 }

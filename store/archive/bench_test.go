@@ -5,11 +5,10 @@ import (
 	"path/filepath"
 	"strings"
 	"sync"
-	"syscall"
 	"testing"
-	"time"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/benchtest"
 	"github.com/countersign-dev/countersign/gate"
 	"github.com/countersign-dev/countersign/store/sqlite"
 )
@@ -56,27 +55,17 @@ func BenchmarkVerify(b *testing.B) {
 	}
 	for _, path := range []string{data, export} {
 		b.Run(filepath.Base(path), func(b *testing.B) {
-			before := processorTime(b)
+			before := benchtest.ProcessorTime(b)
 			for b.Loop() {
 				r, err := Verify(ctx, path, since, trusted)
 				if err != nil || r.Verdict() != "consistent, anchored" {
 					b.Fatal(r.Verdict(), err)
 				}
 			}
-			b.ReportMetric(float64((processorTime(b)-before).Nanoseconds())/(events*float64(b.N)), "cpu-ns/event")
+			b.ReportMetric(float64((benchtest.ProcessorTime(b)-before).Nanoseconds())/(events*float64(b.N)), "cpu-ns/event")
 			b.ReportMetric(events*float64(b.N)/b.Elapsed().Seconds(), "events/s")
 		})
 	}
-}
-
-// processorTime is what this process has used, which other processes on the machine do not change much.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
 }
 
 func typical(n int) countersign.Event {

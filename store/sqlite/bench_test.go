@@ -8,11 +8,11 @@ import (
 	"strings"
 	"sync"
 	"sync/atomic"
-	"syscall"
 	"testing"
 	"time"
 
 	"github.com/countersign-dev/countersign"
+	"github.com/countersign-dev/countersign/benchtest"
 	"github.com/countersign-dev/countersign/gate"
 )
 
@@ -52,16 +52,6 @@ func openTest(t testing.TB, o Options) *Store {
 	return s
 }
 
-// processorTime is what this process has used, which other processes on the machine do not change much.
-func processorTime(b *testing.B) time.Duration {
-	b.Helper()
-	var u syscall.Rusage
-	if err := syscall.Getrusage(syscall.RUSAGE_SELF, &u); err != nil {
-		b.Fatal(err)
-	}
-	return time.Duration(u.Utime.Nano() + u.Stime.Nano())
-}
-
 // BenchmarkCommit measures durable events a second: each writer waits for its event before it commits the next.
 func BenchmarkCommit(b *testing.B) {
 	for _, writers := range []int{1, 8, 64, 512} {
@@ -71,7 +61,7 @@ func BenchmarkCommit(b *testing.B) {
 			took := make([]time.Duration, b.N)
 			var wg sync.WaitGroup
 			b.ReportAllocs()
-			before := processorTime(b)
+			before := benchtest.ProcessorTime(b)
 			b.ResetTimer()
 			for range writers {
 				wg.Go(func() {
@@ -97,7 +87,7 @@ func BenchmarkCommit(b *testing.B) {
 			}
 			wg.Wait()
 			b.StopTimer()
-			b.ReportMetric(float64((processorTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/event")
+			b.ReportMetric(float64((benchtest.ProcessorTime(b)-before).Microseconds())/float64(b.N), "cpu-µs/event")
 			var commits int
 			if err := s.reader.QueryRow(`SELECT count(*) FROM batch`).Scan(&commits); err != nil {
 				b.Fatal(err)
